@@ -1,11 +1,10 @@
 """The build of a simulator: what it reports, and what it says when it fails."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from sigbit_sim.rtl.native import build
+from sigbit_sim.rtl.native import verilated
 from sigbit_tools.toolchain import ToolchainError
 
 pytestmark = pytest.mark.sim
@@ -21,7 +20,7 @@ all: a.o b.o c.o
 def made(folder: Path, text: str) -> list[tuple[int, int]]:
     (folder / "Makefile").write_text(text)
     said: list[tuple[int, int]] = []
-    build._make(["make", "-j2"], folder, dict(os.environ), lambda *steps: said.append(steps))
+    verilated._make(["make", "-j2"], folder, lambda *steps: said.append(steps))
     return said
 
 

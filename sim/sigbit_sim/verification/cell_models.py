@@ -10,10 +10,11 @@ from amaranth.hdl import Shape, Signal
 from amaranth.lib import wiring
 
 from sigbit_hw.gateware.fabric.kinds import Fabric
-from sigbit_tools.toolchain import find_verilator, synth_tool, verilator_env
+from sigbit_sim.rtl.native import verilated
+from sigbit_tools.toolchain import synth_tool
 
 _MAIN = """
-#include "Vtop.h"
+#include "Vsigbit.h"
 #include <cstdio>
 #include <cstring>
 template <typename T> char* bytes(T& port) {{ return reinterpret_cast<char*>(&port); }}
@@ -21,7 +22,7 @@ template <std::size_t N> char* bytes(VlWide<N>& port) {{
     return reinterpret_cast<char*>(port.data());
 }}
 int main() {{
-    Vtop top;
+    Vsigbit top;
     char in[{in_bytes}];
     top.rst = 0;
     while (std::fread(in, sizeof in, 1, stdin) == 1) {{
@@ -61,21 +62,9 @@ class VerilogModel:
                 sample=self._copies("std::fwrite(bytes(top.{0}), {2}, 1, stdout);", self.outputs),
             )
         )
-        _call(
-            folder,
-            str(find_verilator().command),
-            "--cc",
-            "--exe",
-            "--build",
-            "--top-module",
-            "top",
-            "-Wno-lint",
-            "-Wno-fatal",
-            "--no-timing",
-            "top.v",
-            "main.cpp",
-        )
-        self.program = folder / "obj_dir" / "Vtop"
+        verilated.translate(folder / "top.v", "top", ("--output-split", "0"))
+        self.program = folder / "simulation"
+        verilated.build(folder, ["main.cpp"], self.program, optimize="-O0")
 
     @staticmethod
     def _bytes(bits: int) -> int:
@@ -132,24 +121,7 @@ class CellModel(VerilogModel):
         outputs = {name: len(s) for name, (flow, s) in ports.items() if flow is wiring.Out}
         text = rtlil.convert(component, name="top", platform=Fabric.XCUP, emit_src=False)
         (folder / "top.il").write_text(edit(text) if edit else text)
-        _call(
-            folder,
-            str(synth_tool("yosys")),
-            "-q",
-            "-p",
-            "read_rtlil top.il; read_verilog +/xilinx/cells_sim.v; hierarchy -check -top "
-            "top; proc; flatten; opt_clean; write_verilog -noattr top.v",
-        )
+        script = "read_rtlil top.il; read_verilog +/xilinx/cells_sim.v; hierarchy -check -top top; "
+        script += "proc; flatten; opt_clean; write_verilog -noattr top.v"
+        subprocess.run([synth_tool("yosys"), "-q", "-p", script], cwd=folder, check=True)
         super().__init__((folder / "top.v").read_text(), inputs, outputs, folder)
-
-
-def _call(folder: Path, *command: str) -> None:
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=verilator_env("-O0", "-O0"),
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]

@@ -5,11 +5,8 @@ change it: the ArchConfig, the Verilog, the harness's sources, the tools, the op
 machine's processor (for which the code is compiled).
 """
 
-import os
-import platform
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from enum import Enum
@@ -19,14 +16,10 @@ from pathlib import Path
 from sigbit_hw.arch import cpp
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.gateware.ports import axi_prefixes
+from sigbit_sim.rtl.native import verilated
 from sigbit_synthesis.emitted import cached_verilog
 from sigbit_tools.cache import cached_folder, key_of
-from sigbit_tools.toolchain import (
-    ToolchainError,
-    find_verilator,
-    verilator_env,
-    verilator_version,
-)
+from sigbit_tools.toolchain import verilator_version
 
 
 class Purpose(Enum):
@@ -41,19 +34,18 @@ class Purpose(Enum):
 _SOURCES = Path(__file__).parent
 _CPP = ("harness.cpp", "archive.h", "axi_memory.h", "memory_timing.h", "trace.h")
 _LIBRARY = "libsigbit.so"
-_RUNTIME = "libverilated.a"
 _TOP = "sigbit_accelerator"
 _APART = ("-fno-inline", "--output-split", "20000", "--output-groups", "4")
 _INLINED = ("--output-split", "60000")
 _FLAGS = {
-    Purpose.RUN: ("--x-assign", "fast", "--x-initial", "fast", "--savable"),
-    Purpose.UNKNOWN: ("--x-assign", "unique", "--x-initial", "unique", "--savable"),
+    Purpose.RUN: ("--x-assign", "fast", "--x-initial", "fast"),
+    Purpose.UNKNOWN: ("--x-assign", "unique", "--x-initial", "unique"),
     Purpose.COVERAGE: (
         *("--x-assign", "fast", "--x-initial", "fast"),
         *("--coverage-line", "--coverage-toggle", "--coverage-max-width", "4096"),
     ),
 }
-"""Verilator's options for each purpose; models that count cannot be saved."""
+"""Verilator's options for each purpose."""
 
 _INITIAL_VALUE = re.compile(
     r"^(  reg (?:signed )?(?:\[\d+:\d+\] )?(?!\\\$auto\$)\S+ ?) = [^;]+;$", re.M
@@ -94,7 +86,7 @@ def library(
     text = cached_verilog(config, traced=True) if verilog is None else verilog
     if purpose is Purpose.UNKNOWN:
         text = without_initial_values(text)
-    sources = [(_SOURCES / name).read_text() for name in (*_CPP, "build.py")]
+    sources = [(_SOURCES / name).read_text() for name in (*_CPP, "build.py", "verilated.py")]
     key = key_of(
         config.digest,
         text,
@@ -105,23 +97,13 @@ def library(
         optimize,
         str(inline),
         purpose.value,
-        _processor(),
+        verilated.processor(),
     )
     folder = cached_folder(
         f"rtl-{key}",
         lambda into: _build(config, text, asserts, optimize, inline, purpose, progress, into),
     )
     return folder / _LIBRARY
-
-
-def _processor() -> str:
-    """Identification of this processor: code for one may not run on another."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    found = [line for line in lines if line.startswith(("flags", "Features"))]
-    return found[0] if found else platform.machine()
 
 
 def without_initial_values(verilog: str) -> str:
@@ -150,125 +132,20 @@ def _build(
         (work / cpp.HEADER_NAME).write_text(cpp.header())
         for source in _CPP:
             shutil.copy(_SOURCES / source, work)
-        env = verilator_env(optimize, "-O0")
-        verilator = find_verilator()
         progress("translating the gateware to C++", 0, 0)
-        _call(
-            [
-                str(verilator.command),
-                "--cc",
-                "--top-module",
-                _TOP,
-                "--prefix",
-                "Vsigbit",
-                "--Mdir",
-                "obj",
-                "-Wno-fatal",
-                "-Wno-lint",
-                "-O3",
-                *_FLAGS[purpose],
-                "--assert" if asserts else "--no-assert",
-                "--no-timing",
-                *(_INLINED if inline else _APART),
-                "--output-split-cfuncs",
-                "2000",
-                "-CFLAGS",
-                "-fPIC -march=native",
-                "top.v",
-            ],
+        options = ["-O3", *_FLAGS[purpose], "--assert" if asserts else "--no-assert"]
+        options += [*(_INLINED if inline else _APART), "--output-split-cfuncs", "2000"]
+        counts = purpose is Purpose.COVERAGE
+        verilated.translate(work / "top.v", _TOP, options, counts=counts)
+        verilated.build(
             work,
-            env,
+            ["harness.cpp"],
+            into / _LIBRARY,
+            optimize=optimize,
+            flags=("-O2", "-shared"),
+            counts=counts,
+            progress=partial(progress, "compiling the simulator"),
         )
-        make = ["make", "-C", "obj", "-f", "Vsigbit.mk", f"-j{os.cpu_count() or 1}"]
-        make += [f"OPT_FAST={optimize}", "OPT_SLOW=-O0"]
-        _make([*make, "libVsigbit.a"], work, env, partial(progress, "compiling the simulator"))
-        root = verilator.root or _output([str(verilator.command), "--getenv", "VERILATOR_ROOT"])
-        compiler = os.environ.get("CXX") or "g++"
-        _call(
-            [
-                *compiler.split(),
-                "-std=c++20",
-                "-O2",
-                "-march=native",
-                "-fPIC",
-                "-shared",
-                "-Iobj",
-                f"-I{root}/include",
-                f"-I{root}/include/vltstd",
-                "-I.",
-                f"-DVM_COVERAGE={int(purpose is Purpose.COVERAGE)}",
-                "harness.cpp",
-                "obj/libVsigbit.a",
-                str(_runtime(work, make, env, purpose)),
-                "-pthread",
-                "-o",
-                str(into / _LIBRARY),
-            ],
-            work,
-            env,
-        )
-
-
-def _runtime(work: Path, make: list[str], env: dict[str, str], purpose: Purpose) -> Path:
-    """Verilator's runtime library, which is the same for all models of a purpose and compiled
-    once."""
-    compiler = os.environ.get("CXX") or "g++"
-    counts = str(purpose is Purpose.COVERAGE)
-    source = (_SOURCES / "build.py").read_text()
-    key = key_of(repr(verilator_version()), compiler, _processor(), source, counts)
-
-    def build(into: Path) -> None:
-        _call([*make, _RUNTIME], work, env)
-        shutil.copy(work / "obj" / _RUNTIME, into)
-
-    return cached_folder(f"verilated-{key}", build) / _RUNTIME
-
-
-def _call(command: list[str], folder: Path, env: dict[str, str]) -> None:
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise _failed(command, done.stdout + done.stderr)
-
-
-def _make(
-    command: list[str], folder: Path, env: dict[str, str], progress: Callable[[int, int], None]
-) -> None:
-    """Call ``make``; report each file that is compiled."""
-    plan = subprocess.run(
-        [*command, "-n"], cwd=folder, env=env, capture_output=True, text=True, check=False
-    )
-    total = sum(map(_compiles, plan.stdout.splitlines()))
-    done, lines = 0, []
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            if _compiles(line):  # make prints a command when it starts it
-                progress(done, total)
-                done += 1
-    if process.returncode:
-        raise _failed(command, "".join(lines))
-
-
-def _compiles(line: str) -> bool:
-    """Return whether a line of make is the compilation of one file."""
-    return " -c " in f"{line.rstrip()} "
-
-
-def _failed(command: list[str], output: str) -> ToolchainError:
-    tail = "\n".join(output.splitlines()[-30:])
-    return ToolchainError(f"building the RTL model failed: {' '.join(command[:4])} …:\n{tail}")
-
-
-def _output(command: list[str]) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def ports_header(config: ArchConfig) -> str:
