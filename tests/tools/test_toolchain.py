@@ -59,7 +59,7 @@ def fake_verilator(folder: Path, first_line: str) -> Path:
 def test_builds_and_runs_a_model(tmp_path: Path) -> None:
     (tmp_path / "top.v").write_text(VERILOG)
     (tmp_path / "main.cpp").write_text(MAIN)
-    env = toolchain.verilator_env()
+    env = toolchain.verilator_env("-O0")
     # --output-split 1 makes the precompiled header be used, as in a large design.
     command = "verilator --cc --exe --build --top-module top --output-split 1 top.v main.cpp"
     built = subprocess.run(

@@ -7,36 +7,26 @@ output, or at the second reader. Borders, crops and steps of a sequence are read
 padding.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
 from sigbit.frontend.report import UnsupportedModel
 from sigbit.ir.floating import (
-    MAX_WINDOW,
     UNARY,
-    Add,
-    AvgPool2d,
-    BatchNorm,
     BelowMax,
     Channels,
     Concat,
     Constant,
-    Conv2d,
-    ConvTranspose2d,
     DepthToSpace,
     FloatGraph,
     FromImage,
     GroupSum,
-    Interpolate,
-    Linear,
     MatMul,
     MaxPool2d,
     Mosaic,
-    Multiply,
     Node,
     Pad,
-    Padding,
     Placeholder,
     Relu,
     SpaceToDepth,
@@ -45,39 +35,25 @@ from sigbit.ir.floating import (
     Upsample,
 )
 from sigbit.ir.integer import Axes
+from sigbit.quant.plan.expressions import Expressions
 from sigbit.quant.plan.maxima import below_maximum
 from sigbit.quant.plan.plans import (
     NO_PADDING,
-    BiasPlan,
     Blocks,
     ConstantPlan,
     GatherPlan,
     InputPlan,
     LayerPlan,
-    MaskPlan,
     MaxPoolPlan,
     MovePlan,
     NetworkPlan,
     Ones,
-    Plan,
     ProductPlan,
-    Separable,
     Shape,
-    SourcePlan,
-    SquarePlan,
     TransposePlan,
 )
-from sigbit.quant.plan.structure import VIEWS, Structure, is_negation
-
-_SMALL_NEGATIVE = 0.5
-"""Functions with a small negative range, which get the grid with few negative levels."""
-
-
-def _own_scale(plan: Plan) -> bool:
-    """Return whether the scale of a tensor is not free: those that share one read copies of it. A
-    state has that of its next value."""
-    own = isinstance(plan, InputPlan) and not plan.state
-    return own or isinstance(plan, ConstantPlan | TransposePlan)
+from sigbit.quant.plan.structure import Structure, is_negation
+from sigbit.quant.plan.tensors import Expression, Tensors, own_scale
 
 
 def fuse(graph: FloatGraph) -> NetworkPlan:
@@ -85,43 +61,14 @@ def fuse(graph: FloatGraph) -> NetworkPlan:
     return _Fuser(graph).run()
 
 
-@dataclass(frozen=True)
-class _Expression:
-    sources: tuple[SourcePlan, ...]
-    biases: tuple[BiasPlan, ...] = ()
-    product: bool = False
-
-    def normalized(self, norm: BatchNorm) -> "_Expression":
-        return _Expression(
-            tuple(replace(s, norms=(*s.norms, norm)) for s in self.sources),
-            (*(replace(b, norms=(*b.norms, norm)) for b in self.biases), BiasPlan(norm)),
-            self.product,
-        )
-
-    def negated(self) -> "_Expression":
-        return _Expression(
-            tuple(replace(s, scale=-s.scale) for s in self.sources),
-            tuple(replace(b, scale=-b.scale) for b in self.biases),
-            self.product,
-        )
-
-    def rows(self, index: tuple[int, ...]) -> "_Expression":
-        def chosen(rows: tuple[int, ...] | None) -> tuple[int, ...]:
-            return index if rows is None else tuple(rows[i] for i in index)
-
-        return _Expression(
-            tuple(replace(s, rows=chosen(s.rows)) for s in self.sources),
-            tuple(replace(b, rows=chosen(b.rows)) for b in self.biases),
-        )
-
-
 class _Fuser:
     def __init__(self, graph: FloatGraph) -> None:
         self._graph = graph
-        self._plans: dict[str, Plan] = {}
-        self._alias: dict[str, str] = {}
-        self._early: dict[str, Relu] = {}
         self._structure = Structure(graph)
+        self._tensors = Tensors(graph, self._structure)
+        self._plans = self._tensors.plans
+        self._expressions = Expressions(graph, self._structure, self._tensors)
+        self._early: dict[str, Relu] = {}
         self._states = {state.input for state in graph.states}
 
     def run(self) -> NetworkPlan:
@@ -139,27 +86,11 @@ class _Fuser:
         for node in self._graph.nodes:
             if self._structure.is_tensor(node):
                 self._materialize(node)
-        outputs = tuple((self._stored(name), self._axes(name)) for name in self._graph.outputs)
-        states = tuple((name, self._stored(tensor)) for name, tensor in self._graph.kept)
+        outputs = tuple(
+            (self._tensors.stored(name), self._axes(name)) for name in self._graph.outputs
+        )
+        states = tuple((name, self._tensors.stored(tensor)) for name, tensor in self._graph.kept)
         return NetworkPlan(tuple(self._plans.values()), outputs, states)
-
-    def _view(self, name: str) -> tuple[str, Padding]:
-        """Return the stored tensor that holds the value of node ``name``, and the border for
-        reading it."""
-        node = self._graph[name]
-        if isinstance(node, VIEWS):
-            return self._view(node.inputs[0])
-        if isinstance(node, Pad):
-            return self._bordered(node.inputs[0], node.padding)
-        return self._alias.get(name, name), NO_PADDING
-
-    def _bordered(self, name: str, border: Padding) -> tuple[str, Padding]:
-        """Return the stored tensor and the padding for the value ``name`` with a ``border``; pixels
-        that were cut off are not restored."""
-        tensor, padding = self._view(name)
-        if any(a < 0 < b for a, b in zip(padding, border, strict=True)):
-            tensor, padding = self._stored(name), NO_PADDING
-        return tensor, _sum(padding, border)
 
     def _axes(self, name: str) -> Axes:
         """Return the axes of an output."""
@@ -167,196 +98,6 @@ class _Fuser:
         if isinstance(node, FromImage):
             return node.axes
         return Axes.IMAGE if len(node.shape) == 3 else Axes.FEATURES
-
-    def _stored(self, name: str) -> str:
-        """Return the stored tensor that holds the value of node ``name``, copied if it is only a
-        view, or a network input."""
-        tensor, padding = self._view(name)
-        plan = self._plans[tensor]
-        if _own_scale(plan):
-            copy = f"{tensor}.native"
-            if copy not in self._plans:
-                self._layer(copy, plan.shape, _Expression((self._plain(tensor),)), None, "")
-            tensor = copy
-        if not any(padding):
-            return tensor
-        node = self._structure.origin(name)
-        if node.name not in self._plans:
-            source = replace(self._plain(tensor), padding=padding)
-            self._plans[node.name] = MovePlan(
-                node.name, self._structure.image(node.name), (source,), "copy", node.location
-            )
-        return node.name
-
-    def _plain(self, tensor: str, padding: Padding = NO_PADDING) -> SourcePlan:
-        channels = self._plans[tensor].shape[0]
-        return SourcePlan(tensor=tensor, channels=channels, groups=channels, padding=padding)
-
-    def _expression(self, name: str) -> _Expression:
-        """Return the linear expression that node ``name`` computes, down to stored tensors."""
-        node = self._graph[name]
-        match node:
-            case _ if isinstance(node, VIEWS):
-                return self._expression(node.inputs[0])
-            case Conv2d():
-                tensor, padding = self._bordered(node.inputs[0], node.padding)
-                height, width = self._graph.parameters[node.weight].shape[2:]
-                source = replace(
-                    self._plain(tensor),
-                    weight=node.weight,
-                    kernel=(height, width),
-                    stride=node.stride,
-                    padding=padding,
-                    groups=node.groups,
-                    dilation=node.dilation,
-                )
-                return _Expression((source,), _bias(node.bias))
-            case ConvTranspose2d():
-                return self._transposed(node)
-            case Linear():
-                tensor, padding = self._view(node.inputs[0])
-                _, height, width = self._structure.image(node.inputs[0])
-                source = replace(
-                    self._plain(tensor, padding),
-                    weight=node.weight,
-                    kernel=(height, width),
-                    groups=1,
-                )
-                return _Expression((source,), _bias(node.bias))
-            case Interpolate():
-                tensor, padding = self._bordered(node.inputs[0], NO_PADDING)
-                if any(padding):
-                    tensor = self._stored(node.inputs[0])
-                source = replace(
-                    self._plain(tensor, node.padding),
-                    kernel=(len(node.lines), len(node.columns)),
-                    taps=Separable(node.lines, node.columns),
-                    stride=node.stride,
-                    upsampling=node.factor,
-                    scale=1 / node.divisor,
-                )
-                return _Expression((source,))
-            case AvgPool2d():
-                tensor, padding = self._bordered(node.inputs[0], node.padding)
-                source = replace(
-                    self._plain(tensor, padding),
-                    kernel=node.kernel,
-                    stride=node.stride,
-                    scale=1 / node.divisor,
-                )
-                return _Expression((source,))
-            case GroupSum():
-                tensor, padding = self._view(node.inputs[0])
-                source = replace(
-                    self._plain(tensor, padding),
-                    taps=Ones(node.copies),
-                    groups=node.groups,
-                    scale=node.factor,
-                )
-                return _Expression((source,))
-            case BatchNorm():
-                return self._operand(node.inputs[0]).normalized(node)
-            case Unary():
-                return self._operand(node.inputs[0]).negated()
-            case Channels():
-                return self._expression(node.inputs[0]).rows(node.index)
-            case Add():
-                parts = [self._operand(i) for i in node.inputs]
-                return _Expression(
-                    tuple(s for p in parts for s in p.sources),
-                    tuple(b for p in parts for b in p.biases),
-                )
-            case Multiply():
-                return self._product(node)
-        raise AssertionError(f"{node.name} is not linear")
-
-    def _transposed(self, node: ConvTranspose2d) -> _Expression:
-        tensor, border = self._view(node.inputs[0])
-        if min(border) < 0:
-            tensor, border = self._stored(node.inputs[0]), NO_PADDING
-        height, width = self._graph.parameters[node.weight].shape[2:]
-        reach = ((height - 1) * node.dilation[0], (width - 1) * node.dilation[1])
-        top, left, bottom, right = (
-            r + b * s - c
-            for r, b, s, c in zip(reach * 2, border, node.stride * 2, node.crop, strict=True)
-        )
-        source = replace(
-            self._plain(tensor),
-            weight=node.weight,
-            kernel=(height, width),
-            padding=(top, left, bottom, right),
-            groups=node.groups,
-            dilation=node.dilation,
-            upsampling=node.stride,
-            transposed=True,
-        )
-        return _Expression((source,), _bias(node.bias))
-
-    def _product(self, node: Multiply) -> _Expression:
-        """Return a product as the difference of two quarter squares."""
-        shape = self._structure.image(node.name)
-        operands: list[SourcePlan] = []
-        for name in node.inputs:
-            if self._structure.is_spread(self._graph[name]):
-                operands += self._expression(name).sources
-                continue
-            if self._structure.image(name) == shape:
-                tensor, padding = self._view(name)
-            else:
-                tensor, padding = self._broadcast(self._stored(name), shape, node), NO_PADDING
-            operands.append(self._plain(tensor, padding))
-        negative = any(self._negative(s.tensor) for s in operands)
-        halves = []
-        for sign, half in ((1, "sum"), (-1, "difference")):
-            name = f"{node.name}.{half}"
-            if name not in self._plans:
-                self._plans[name] = SquarePlan(
-                    name, shape, tuple(operands), sign, node.name, float(negative), node.location
-                )
-            halves.append(replace(self._plain(name), scale=float(sign)))
-        return _Expression(tuple(halves), product=True)
-
-    def _broadcast(self, tensor: str, shape: Shape, node: Node) -> str:
-        """Return a copy of ``tensor`` (channels, 1, 1) at every pixel of ``shape``, in as many
-        steps as window sizes require."""
-        height = width = 1
-        for step in range(1, 99):
-            if (height, width) == shape[1:]:
-                break
-            factor = tuple(
-                min(MAX_WINDOW // 4, -(-want // have))
-                for want, have in zip(shape[1:], (height, width), strict=True)
-            )
-            height, width = min(shape[1], height * factor[0]), min(shape[2], width * factor[1])
-            name = f"{node.name}.broadcast{step}"
-            if name not in self._plans:
-                self._repeat(name, tensor, (shape[0], height, width), factor, node.location)
-            tensor = name
-        return tensor
-
-    def _repeat(
-        self, name: str, tensor: str, shape: Shape, factor: tuple[int, ...], location: str
-    ) -> None:
-        """Repeat every pixel of ``tensor`` ``factor`` times, cut to ``shape``."""
-        height, width = self._plans[tensor].shape[1:]
-        source = replace(
-            self._plain(tensor),
-            kernel=(factor[0], factor[1]),
-            upsampling=(factor[0], factor[1]),
-            padding=(
-                factor[0] - 1,
-                factor[1] - 1,
-                factor[0] - 1 - (height * factor[0] - shape[1]),
-                factor[1] - 1 - (width * factor[1] - shape[2]),
-            ),
-        )
-        self._plans[name] = MovePlan(name, shape, (source,), "upsample", location)
-
-    def _operand(self, name: str) -> _Expression:
-        node = self._structure.origin(name)
-        if isinstance(node, Pad) or self._structure.is_tensor(node):
-            return _Expression((self._plain(*self._view(node.name)),))
-        return self._expression(node.name)
 
     def _materialize(self, node: Node) -> None:
         name, shape = node.name, self._structure.image(node.name)
@@ -374,12 +115,12 @@ class _Fuser:
                     name, shape, tensor, node.location, self._is_right(node)
                 )
             case BelowMax():
-                plans = below_maximum(node, self._stored(node.inputs[0]), shape)
+                plans = below_maximum(node, self._tensors.stored(node.inputs[0]), shape)
                 self._plans |= {p.name: p for p in plans}
             case GroupSum() if self._averages(node):
-                tensor = self._stored(node.inputs[0])
+                tensor = self._tensors.stored(node.inputs[0])
                 size = self._plans[tensor].shape[0] // node.groups
-                source = replace(self._plain(tensor), taps=Ones(1), groups=node.groups)
+                source = replace(self._tensors.plain(tensor), taps=Ones(1), groups=node.groups)
                 self._plans[name] = MovePlan(
                     name, shape, (source,), "average", node.location, divisor=size
                 )
@@ -387,7 +128,7 @@ class _Fuser:
                 self._plans[name] = MaxPoolPlan(
                     name,
                     shape,
-                    self._stored(node.inputs[0]),
+                    self._tensors.stored(node.inputs[0]),
                     node.kernel,
                     node.stride,
                     node.padding,
@@ -398,7 +139,9 @@ class _Fuser:
             ):
                 self._gather(node, shape)
             case Upsample():
-                self._repeat(name, self._stored(node.inputs[0]), shape, node.factor, node.location)
+                self._tensors.repeat(
+                    name, self._tensors.stored(node.inputs[0]), shape, node.factor, node.location
+                )
             case DepthToSpace() | SpaceToDepth():
                 self._plans[name] = self._rearranged(node, shape)
             case Mosaic():
@@ -406,23 +149,29 @@ class _Fuser:
             case Relu() | Unary() if not is_negation(node):
                 operand = self._structure.origin(node.inputs[0])
                 if isinstance(node, Relu) and self._is_noop(node, operand):
-                    self._alias[name] = self._view(operand.name)[0]
+                    self._tensors.alias[name] = self._tensors.view(operand.name)[0]
                 else:
                     copies = isinstance(node, Unary) and node.function == "identity"
                     function = None if copies else node
-                    self._layer(name, shape, self._operand(operand.name), function, node.location)
+                    self._tensors.layer(
+                        name,
+                        shape,
+                        self._expressions.operand(operand.name),
+                        function,
+                        node.location,
+                    )
             case _:
-                self._layer(
-                    name, shape, self._expression(name), self._early.get(name), node.location
+                self._tensors.layer(
+                    name, shape, self._expressions.of(name), self._early.get(name), node.location
                 )
 
     def _matmul(self, node: MatMul, shape: Shape) -> None:
-        left, padding = self._view(node.inputs[0])
-        left = self._stored(node.inputs[0]) if any(padding) else left
-        if _own_scale(self._plans[left]):
-            left = self._stored(node.inputs[0])
+        left, padding = self._tensors.view(node.inputs[0])
+        left = self._tensors.stored(node.inputs[0]) if any(padding) else left
+        if own_scale(self._plans[left]):
+            left = self._tensors.stored(node.inputs[0])
         right = self._digits(node.inputs[1], node)
-        positive = not self._negative(left) and not self._negative(right)
+        positive = not self._tensors.negative(left) and not self._tensors.negative(right)
         self._plans[node.name] = ProductPlan(
             node.name,
             shape,
@@ -447,7 +196,7 @@ class _Fuser:
         """Return the tensor of weight digits with the value of node ``name``, a copy unless the
         layer that computes it has no other readers, and can be 0."""
         node = self._structure.origin(name)
-        tensor, padding = self._view(name)
+        tensor, padding = self._tensors.view(name)
         plan = self._plans[tensor]
         if isinstance(plan, LayerPlan | ProductPlan | TransposePlan) and plan.weights:
             return tensor
@@ -458,8 +207,10 @@ class _Fuser:
             return tensor
         copy = f"{node.name}.weights"
         if copy not in self._plans:
-            expression = _Expression((self._plain(tensor, padding),))
-            self._layer(copy, self._structure.image(name), expression, None, reader.location)
+            expression = Expression((self._tensors.plain(tensor, padding),))
+            self._tensors.layer(
+                copy, self._structure.image(name), expression, None, reader.location
+            )
             plan = self._plans[copy]
             assert isinstance(plan, LayerPlan)
             self._plans[copy] = replace(plan, weights=True)
@@ -471,10 +222,10 @@ class _Fuser:
         return node.copies == 1 and node.factor * size == 1
 
     def _rearranged(self, node: DepthToSpace | SpaceToDepth, shape: Shape) -> MovePlan:
-        tensor, (height, width) = self._stored(node.inputs[0]), node.factor
+        tensor, (height, width) = self._tensors.stored(node.inputs[0]), node.factor
         to_space = isinstance(node, DepthToSpace)
         source = replace(
-            self._plain(tensor),
+            self._tensors.plain(tensor),
             kernel=node.factor,
             taps=Blocks(to_space),
             groups=min(shape[0], self._plans[tensor].shape[0]),
@@ -489,10 +240,10 @@ class _Fuser:
         for name, (line, column) in zip(node.inputs, node.places, strict=True):
             _, height, width = self._structure.image(name)
             border = (line, column, shape[1] - line - height, shape[2] - column - width)
-            tensor, padding = self._bordered(name, border)
-            if _own_scale(self._plans[tensor]):
-                tensor, padding = self._stored(name), border
-            sources.append(self._plain(tensor, padding))
+            tensor, padding = self._tensors.bordered(name, border)
+            if own_scale(self._plans[tensor]):
+                tensor, padding = self._tensors.stored(name), border
+            sources.append(self._tensors.plain(tensor, padding))
         return MovePlan(node.name, shape, tuple(sources), "mosaic", node.location, pieces=True)
 
     def _gather(self, node: Concat | Channels, shape: Shape) -> None:
@@ -500,7 +251,7 @@ class _Fuser:
         source."""
         rows: list[tuple[str, int]] = []
         for name in node.inputs:
-            plan = self._plans[self._stored(name)]
+            plan = self._plans[self._tensors.stored(name)]
             if isinstance(plan, GatherPlan):
                 rows += [(plan.tensors[t], c) for t, c in plan.channels]
             else:
@@ -515,62 +266,13 @@ class _Fuser:
     def _is_noop(self, relu: Relu, operand: Node) -> bool:
         if relu.name in self._graph.quantizers or not self._structure.is_tensor(operand):
             return False
-        plan = self._plans[self._view(operand.name)[0]]
+        plan = self._plans[self._tensors.view(operand.name)[0]]
         while isinstance(plan, MaxPoolPlan):
             plan = self._plans[plan.tensor]
         if not isinstance(plan, LayerPlan) or plan.negative:
             return False
         limit = plan.activation.limit if isinstance(plan.activation, Relu) else None
         return relu.limit is None or (limit is not None and limit <= relu.limit)
-
-    def _layer(
-        self,
-        name: str,
-        shape: Shape,
-        expression: _Expression,
-        activation: Relu | Unary | None,
-        location: str,
-    ) -> None:
-        sources = tuple(sorted(expression.sources, key=lambda s: not s.trained))
-        if isinstance(activation, Relu):
-            negative = 0.0
-        elif activation is not None:
-            negative = _negative(activation)
-        else:
-            positive = not expression.biases and all(
-                not s.trained and not s.norms and s.scale > 0 and not self._negative(s.tensor)
-                for s in sources
-            )
-            negative = 0.0 if positive else 1.0
-        if sources[0].weight is not None:
-            conv = self._graph.parameters[sources[0].weight].dim() == 4
-            kind = "conv" if conv else "linear"
-        elif expression.product:
-            kind = "multiply"
-        else:
-            kind = "avgpool" if any(s.kernel != (1, 1) for s in sources) else "add"
-            kind = "interpolate" if any(s.taps is not None for s in sources) else kind
-        self._plans[name] = LayerPlan(
-            name, shape, sources, expression.biases, activation, negative, kind, location
-        )
-
-    def _negative(self, tensor: str) -> float:
-        match plan := self._plans[tensor]:
-            case LayerPlan() | ProductPlan():
-                return plan.negative
-            case MovePlan(rectified=True):
-                return 0.0
-            case MovePlan():
-                return self._negative(plan.sources[0].tensor)
-            case TransposePlan() | MaskPlan():
-                return self._negative(plan.tensor)
-            case MaxPoolPlan():
-                return self._negative(plan.tensor)
-            case GatherPlan():
-                return max(self._negative(t) for t in plan.tensors)
-            case SquarePlan():
-                return 0.0
-        return 1.0
 
 
 def _reaches_zero(node: Node) -> bool:
@@ -579,21 +281,3 @@ def _reaches_zero(node: Node) -> bool:
         return True
     x = torch.zeros(1, dtype=torch.float64)
     return bool(UNARY[node.function](x, *node.parameters) == 0)
-
-
-def _negative(node: Unary) -> float:
-    x = torch.linspace(-100, 100, 20001, dtype=torch.float64)
-    y = UNARY[node.function](x, *node.parameters)
-    y = y[y.isfinite()]
-    least = float(y.min())
-    if least >= 0:
-        return 0.0
-    return 1 / 8 if least > -_SMALL_NEGATIVE and float(y.max()) > 10 * -least else 1.0
-
-
-def _sum(a: Padding, b: Padding) -> Padding:
-    return (a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3])
-
-
-def _bias(name: str | None) -> tuple[BiasPlan, ...]:
-    return () if name is None else (BiasPlan(name),)
