@@ -11,6 +11,7 @@ the cache, says so with the marker ``sim`` or ``synth``: without one it fails in
 which runs those that have none.
 """
 
+import gc
 import os
 import shutil
 import sys
@@ -26,6 +27,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+gc.set_threshold(
+    50_000, 20, 50
+)  # gateware is many objects, and few of them die: a sixth of the time
 
 # A loaded machine is slow, not wrong: nothing is measured by the clock.
 _NO_CLOCK: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -77,7 +82,10 @@ def _guard(event: str, arguments: tuple[Any, ...]) -> None:
         pytest.fail(f"{_unmarked} starts {found}: mark it, {' or '.join(_MARKERS)}")
 
 
-sys.addaudithook(_guard)
+def pytest_configure(config: pytest.Config) -> None:
+    """Listen for tools only if they are forbidden: every creation of a signal is an event, too."""
+    if config.getoption("--no-tools"):
+        sys.addaudithook(_guard)
 
 
 @pytest.hookimpl(wrapper=True)

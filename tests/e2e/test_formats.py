@@ -122,7 +122,7 @@ def test_random_programs_and_a_network_in_rtl(
     key: str, model: nn.Module, digits: Split, rng: np.random.Generator
 ) -> None:
     arch = config(BUILT[key])
-    device = RtlDevice(arch)
+    device = RtlDevice(arch, quick=True)
     assert programs_agree(device, arch, rng, 6) > 1000
     integer = quantized(model, digits, BUILT[key])
     assert agree(device, integer, arch, digits.test_x[:1]) > 1000
