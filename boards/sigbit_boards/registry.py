@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import sigbit_boards
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_sim.memory import MemoryTiming
 from sigbit_synthesis.pnr import Part, Routed
 from sigbit_synthesis.target import Target
 
@@ -84,6 +85,9 @@ class Board(Protocol):
         """The fastest clock, in Hertz, up to the given one, that the board can generate for an
         accelerator. Raises ``ValueError`` if there is none, or if the board cannot carry this
         accelerator."""
+
+    def memory_timing(self, config: ArchConfig, clock: float) -> MemoryTiming:
+        """An estimate of its memory for an accelerator at a clock returned by :meth:`clock`."""
 
     def build(
         self,

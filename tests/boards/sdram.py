@@ -31,6 +31,7 @@ from sigbit_hw.arch import images, isa
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.isa import Halt, Instr, Load, LoadKind, Store
 from sigbit_hw.arch.program import Program
+from sigbit_sim.cycles import predict
 from sigbit_tools.stopwatch import Stopwatch
 
 COMMAND = "PYTHONPATH=tests python -m boards.sdram --json results/sdram.json"
@@ -131,6 +132,13 @@ def rates(on: BoardDevice, memory_clock: float, clock: float) -> Iterator[dict[s
         }
 
 
+def predicted(model: IntegerModel, config: ArchConfig, batch: int, place: Setting) -> float:
+    """Estimated cycles per image."""
+    board = BOARD if place.phase is None else BOARD.with_sdram(place.phase)
+    program = compile_graph(model.graph, config, images=batch)
+    return predict(program, board.memory_timing(config, place.clock)).cycles / batch
+
+
 def measure(preset: str, memory: str) -> Iterator[dict[str, Any]]:
     """All rows of an accelerator with a memory."""
     config = PRESETS[preset]
@@ -153,6 +161,7 @@ def measure(preset: str, memory: str) -> Iterator[dict[str, Any]]:
                 "batch": batch,
                 "images": IMAGES,
                 "cycles_per_image": cycles / IMAGES,
+                "estimate": predicted(model, config, batch, place),
                 "wrong": wrong,
                 **watch.read(),
             }

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,15 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from sigbit_boards import registry
 from sigbit_boards.ecp5 import board as ecp5
 from sigbit_boards.ecp5.board import Ecp5Board
 from sigbit_boards.registry import Built
 from sigbit_boards.system import LEDS
 from sigbit_hw.arch.config import PRESETS, ArchConfig
+from sigbit_hw.arch.program import Program
+from sigbit_sim.cycles import predict
+from sigbit_sim.memory import MemoryTiming
 from sigbit_synthesis.emitted import cached_rtlil
 from sigbit_synthesis.pnr import result
 from sigbit_synthesis.target import Target
@@ -110,6 +115,65 @@ def test_a_clock_that_is_missed(sigbit, tmp_path: Path, monkeypatch: pytest.Monk
     assert (out / "board.bit").read_text() == "board.bit"
     assert json.loads(figures.read_text())["fmax_mhz"] == pytest.approx(61.02, abs=0.01)
     assert "<b>FAIL</b>" in page.read_text()
+
+
+@pytest.fixture
+def placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Placements without the tools."""
+    folder = tmp_path / "placed"
+    folder.mkdir()
+    shutil.copy(REPORT, folder / "report.json")
+    for name in ("board.bit", "board.lpf", "log.txt"):
+        (folder / name).write_text(name)
+
+    def build(self: Ecp5Board, config: ArchConfig, clock: float, seeds: int, **_: object) -> Built:
+        made = self.clock(config, clock)
+        return Built(made, self.line(made)[1], (result(folder, made, 1),))
+
+    monkeypatch.setattr(Ecp5Board, "build", build)
+    monkeypatch.setattr("sigbit.flows.build.netlist_sha256", lambda config, target: "00")
+
+
+@pytest.mark.usefixtures("placed")
+def test_a_run_of_a_program_is_predicted(sigbit, tmp_path: Path, program_file: Path) -> None:
+    figures, page = tmp_path / "b.json", tmp_path / "b.html"
+    arguments = ["--freq", "60", "-o", tmp_path / "out", "--json", figures, "--report", page]
+    answer = sigbit("build", "ulx3s", "--arch", program_file, *arguments)
+    assert answer.code == 0, answer
+    found = json.loads(figures.read_text())["predicted"]
+    program = Program.load(program_file)
+    cycles = predict(program, MemoryTiming(latency=2)).cycles
+    assert found["cycles"] == cycles
+    assert (found["program"], found["program_digest"]) == ("tiny", program.digest)
+    assert found["run_ms"] == pytest.approx(cycles / 60e3)
+    assert found["line_ms"] == pytest.approx(64 * 10 / 3e3)
+    told = f"estimate for tiny: {cycles} cycles, {cycles / 60e3:.2f} ms for 1 image, and 0.21 ms"
+    assert told in answer.out
+    assert "Estimate of a run" in page.read_text()
+
+
+@pytest.mark.usefixtures("placed")
+def test_a_program_that_does_not_fit_the_memory_is_refused(
+    refused, tmp_path: Path, program: Program
+) -> None:
+    path = tmp_path / "large.sigbit"
+    replace(program, memory_bytes=1 << 20).save(path)
+    told = refused("build", "ulx3s", "--arch", path, "-o", tmp_path / "out")
+    assert "tiny needs 1,048,576 bytes of memory, ulx3s has 65,536 (on-chip)" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_slower_memory_takes_longer(program: Program) -> None:
+    """An SDRAM beside a clock is slower than memory on the chip, and the slower the faster the
+    accelerator's clock."""
+    plain, sdram = registry.load("ulx3s"), registry.load("ulx3s").with_sdram(90.0)
+    cycles = [
+        predict(
+            program, board.memory_timing(program.config, board.clock(program.config, mhz * 1e6))
+        )
+        for board, mhz in ((plain, 90), (sdram, 45), (sdram, 90))
+    ]
+    assert [c.cycles for c in cycles] == sorted({c.cycles for c in cycles})
 
 
 @pytest.mark.parametrize("reached", [33.0, 95.0])

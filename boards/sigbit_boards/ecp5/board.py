@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 from amaranth.vendor import LatticeECP5Platform
@@ -17,6 +18,7 @@ from sigbit_boards.registry import Built
 from sigbit_boards.system import LEDS, SerialAccelerator, require_one_port
 from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.gateware.emit import convert
+from sigbit_sim.memory import MemoryTiming
 from sigbit_synthesis.emitted import gateware_key
 from sigbit_synthesis.pnr import Mapped, Part, map_board, placements
 from sigbit_synthesis.target import Target
@@ -37,6 +39,10 @@ _SDRAM_PINS = {
     "dm": "dqm",
 }
 """Pins of an SDRAM, and their names in amaranth-boards."""
+_ON_CHIP = MemoryTiming(latency=2)
+_SDRAM_LATENCY, _SDRAM_BYTES = 25, Fraction(19, 10)
+"""Cycles to an SDRAM's first data, and bytes per cycle of its clock, refresh included: as in the
+simulated top, see results/sdram.json."""
 _BAUD_ERROR = 0.015
 _DIVISOR_MIN = 8
 
@@ -123,6 +129,13 @@ class Ecp5Board:
     def memory_clock(self, clock: float) -> float:
         """Frequency of the SDRAM's clock beside one returned by :meth:`clock`."""
         return memory_clock(pins.oscillator(self.platform), clock)
+
+    def memory_timing(self, config: ArchConfig, clock: float) -> MemoryTiming:
+        """An estimate of the memory; see :class:`sigbit_boards.registry.Board`."""
+        if self.phase is None:
+            return _ON_CHIP
+        beats = _SDRAM_BYTES * Fraction(self.memory_clock(clock) / clock) / config.bus_bytes
+        return MemoryTiming(_SDRAM_LATENCY, min(beats, Fraction(1)).limit_denominator(1000))
 
     def constraints(self) -> str:
         """Pins and the frequency of the board's own clock."""

@@ -154,6 +154,7 @@ MEMORY_CYCLES = Table(
         label("memory", "memory"),
         number("images per run", "batch"),
         number("cycles per image", "cycles_per_image"),
+        number("estimate of `sigbit build`", "estimate"),
         number("images", "images"),
         number("wrong codes", "wrong"),
     ),

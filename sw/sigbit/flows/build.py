@@ -3,14 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
-from sigbit.errors import given
+from sigbit.accelerators import ACCELERATORS
+from sigbit.errors import UserError, given
 from sigbit.flows.arch_file import write_arch
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.result import Result, Stopwatch
 from sigbit.inputs.accelerators import load_arch
+from sigbit.inputs.programs import load_program
 from sigbit_boards import registry
 from sigbit_hw.arch.config import ArchConfig
+from sigbit_hw.arch.program import Program
+from sigbit_sim.cycles import predict
 from sigbit_synthesis import netlist_sha256
 from sigbit_synthesis.pnr import Routed
 from sigbit_tools.files import make_folder, replacing
@@ -23,6 +28,8 @@ MEMORY = "memory"
 """Name of the clock of an external memory."""
 ON_CHIP, SDRAM = "on-chip", "sdram"
 """Memories for Programs."""
+LINE_BITS = 10
+"""Bits on the serial line per byte."""
 PHASE = 90.0
 """Default phase of an SDRAM's clock in degrees: a quarter of its period for commands to arrive
 before it, the rest for data to come back."""
@@ -43,6 +50,41 @@ class ClockGoal:
 
     wanted: float
     met: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class PredictedRun:
+    """An estimate of a run on the board.
+
+    Parameters
+    ----------
+    program, program_digest : str
+        The Program.
+    images : int
+        Images per run.
+    cycles : int
+        Cycles of the accelerator: the cycle model's, with an estimate of the memory.
+    run_ms : float
+        Their time in milliseconds at the board's clock.
+    line_ms : float
+        Milliseconds that inputs and outputs take on the serial line, without turn-rounds.
+    """
+
+    program: str
+    program_digest: str
+    images: int
+    cycles: int
+    run_ms: float
+    line_ms: float
+
+    @property
+    def text(self) -> str:
+        """A sentence for people."""
+        images = "1 image" if self.images == 1 else f"{self.images} images"
+        return (
+            f"estimate for {self.program}: {self.cycles:,} cycles, {self.run_ms:.2f} ms for "
+            f"{images}, and {self.line_ms:.2f} ms on the serial line"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +151,8 @@ class Built(BoardFiles):
         Degrees by which the clock at the SDRAM's pin comes after its controller's.
     memory_mhz : float, optional
         Maximum frequency of the external memory's clock, if there is one.
+    predicted : PredictedRun, optional
+        A run of the Program that was built for.
     """
 
     seed: int
@@ -119,6 +163,7 @@ class Built(BoardFiles):
     memory_bytes: int
     phase: float | None
     memory_mhz: float | None
+    predicted: PredictedRun | None = None
 
     @property
     def clock_mhz(self) -> float:
@@ -153,7 +198,8 @@ def build(
     phase: float | None = None,
     tell: Tell = silent,
 ) -> Built:
-    """Place, route and pack the board ``board`` with the accelerator ``arch`` into ``folder``.
+    """Place, route and pack the board ``board`` with the accelerator ``arch`` into ``folder``. If
+    that is a Program's, it must fit into the memory, and its run is predicted.
 
     Programs are kept in ``memory``, ``on-chip`` or ``sdram``; the clock at the SDRAM's pin comes
     ``phase`` degrees, :data:`PHASE` by default, after its controller's. Of ``seeds`` placements,
@@ -168,6 +214,13 @@ def build(
     config, clock = load_arch(arch), clock_mhz * 1e6
     with given(f"{config.name} on {board}"):
         wanted.clock(config, clock)
+    program = load_program(arch) if _is_program(arch) else None
+    if program is not None and program.memory_bytes > wanted.memory_bytes:
+        raise UserError(
+            f"{program.name} needs {program.memory_bytes:,} bytes of memory, {board} has "
+            f"{wanted.memory_bytes:,} ({memory}): use {SDRAM} if the board has one, fewer images "
+            "per run, or a smaller network"
+        )
     make_folder(folder)
     tell(f"elaborating {board} with {config.name}")
     made = wanted.build(
@@ -192,10 +245,30 @@ def build(
         memory_bytes=wanted.memory_bytes,
         phase=None if memory == ON_CHIP else PHASE if phase is None else phase,
         memory_mhz=best.memory_mhz,
+        predicted=None if program is None else _predicted(program, wanted, made),
         bitstream_bytes=best.bitstream.stat().st_size,
         folder=folder,
         files=_write(best, config, folder),
         **watch.read(),
+    )
+
+
+def _is_program(arch: str | ArchConfig) -> TypeGuard[str]:
+    return isinstance(arch, str) and arch not in ACCELERATORS and Path(arch).suffix == ".sigbit"
+
+
+def _predicted(program: Program, board: registry.Board, made: registry.Built) -> PredictedRun:
+    """An estimate of a run of ``program``."""
+    timing = board.memory_timing(program.config, made.clock_hz)
+    cycles = predict(program, timing).cycles
+    moved = sum(port.bytes(program.config) for port in (*program.inputs, *program.outputs))
+    return PredictedRun(
+        program.name,
+        program.digest,
+        program.images,
+        cycles,
+        1e3 * cycles / made.clock_hz,
+        1e3 * moved * program.images * LINE_BITS / made.baud,
     )
 
 

@@ -23,6 +23,11 @@ def page(built: Built, command: str) -> str:
         )
         for name, goal in built.clocks.items()
     ]
+    if built.predicted is not None:
+        run = built.predicted
+        detail = f"{run.cycles:,} cycles at {built.clock_mhz:.1f} MHz; {run.program}, "
+        detail += f"{run.images} per run; {run.line_ms:.2f} ms more on the serial line"
+        items.append(Card("Estimate of a run", f"{run.run_ms:.2f} ms", detail))
     cells = [
         (kind, f"{c.used:,}", f"{c.available:,}", f"{100 * c.used / max(c.available, 1):.1f} %")
         for kind, c in built.resources.items()

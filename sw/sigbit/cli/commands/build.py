@@ -35,7 +35,8 @@ def build(
         str | None,
         typer.Option(
             metavar="PRESET|FILE",
-            help="Accelerator: a preset, JSON or a Program. [default: nano; projects: the board's]",
+            help="Accelerator: a preset, JSON or a Program, whose run is then predicted. "
+            "[default: nano; projects: the board's]",
         ),
     ] = None,
     json: Json = None,

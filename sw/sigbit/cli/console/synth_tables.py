@@ -80,6 +80,8 @@ def show_built(built: "Built") -> None:
         f"serial line: {built.baud:,} bits per second; memory: {built.memory_bytes:,} bytes "
         f"({built.memory}{phase})"
     )
+    if built.predicted is not None:
+        say(built.predicted.text)
     say(f"wrote {built.folder}: {', '.join(built.files)}")
 
 
