@@ -47,6 +47,7 @@ _HARDWARE = (
     *_CONTROL,
     *_named("hw", "buffers", "bus_protocol", "datapath", "dma", "dot_product", "drain", "fetch"),
     *_named("hw", "leaf", "load", "load_store", "operands", "ports", "registers", "store"),
+    *_named("hw", "widths"),
 )
 _PROGRAMS = ("tests/compiler", "tests/runtime", "tests/sim")
 _NUMBERS = _named("quant", "grid", "scales", "quantizers", "requant")
