@@ -1,5 +1,5 @@
 """Every bit of a block's ports is in use: no input is ignored, no output constant, but where a
-standard or a common record wants it so."""
+standard or a common record wants it so; and what is connected is of one width."""
 
 import importlib
 import inspect
@@ -15,6 +15,7 @@ from amaranth.hdl._ir import Fragment, build_netlist
 from amaranth.hdl._nir import Net
 from amaranth.lib import wiring
 
+from sigbit_hw.arch.bus import ADDRESS_BITS, PAGE_BITS
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import Engine
 from sigbit_hw.gateware.bus.axi import AxiShell
@@ -45,6 +46,8 @@ from sigbit_hw.gateware.memory.store import BeatPacker, SlotReader, StoreEngine
 from sigbit_hw.gateware.parts.product import Multiplier, Product, ProductForm
 from sigbit_hw.gateware.parts.queue import Queue, Skid
 from sigbit_hw.gateware.parts.walker import BlockWalker
+from sigbit_hw.gateware.top import Accelerator
+from sigbit_sim.verification.compute_double import ComputeDouble
 
 NANO = PRESETS["nano"]
 TWO_PORTS = replace(NANO, bus_bits=128, oc_lanes=8, ports=2)
@@ -122,12 +125,15 @@ IDLE: dict[str, dict[str, int]] = {
 """Ports with idle bits, and how many."""
 
 
+def ports_of(block: wiring.Component) -> dict[str, Value]:
+    """All ports by name."""
+    flat = block.signature.flatten(block)
+    return {"__".join(map(str, path)): Value.cast(value) for path, _, value in flat}
+
+
 def idle_bits(block: wiring.Component) -> dict[str, int]:
     """Bits of ports that the block does not read, or that are constant, by port."""
-    ports = [
-        ("__".join(map(str, path)), Value.cast(value), None)
-        for path, _, value in block.signature.flatten(block)
-    ]
+    ports = [(name, value, None) for name, value in ports_of(block).items()]
     netlist = build_netlist(Fragment.get(block, None), ports=ports)
     driven = netlist.top.ports_o
     used = {net for cell in netlist.cells[1:] for net in cell.input_nets()}
@@ -141,7 +147,28 @@ def idle_bits(block: wiring.Component) -> dict[str, int]:
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_every_bit_is_in_use(name: str) -> None:
-    assert idle_bits(BLOCKS[name]()) == IDLE.get(name, {})
+    block = BLOCKS[name]()
+    empty = {name for name, value in ports_of(block).items() if not len(value)}
+    assert empty <= {"write__part", "weight_write__part"}  # as a weight word is one beat
+    assert idle_bits(block) == IDLE.get(name, {})
+
+
+def test_the_top_joins_equals() -> None:
+    """What the accelerator connects has the same width on both sides, but for what registers hold
+    beside the bits that a port needs."""
+    top = Fragment.get(Accelerator(NANO, compute=ComputeDouble(NANO), traced=True), None)
+    assignments = [one for domain in top.statements.values() for one in domain]
+    assert len(assignments) > 100
+    different = {
+        (one.lhs.name, len(one.lhs), len(one.rhs))
+        for one in assignments
+        if len(one.lhs) != len(one.rhs)
+    }
+    words = 2 * 32
+    assert different == {
+        ("base", ADDRESS_BITS - PAGE_BITS, words - PAGE_BITS),
+        ("attributes", 12, 32),
+    }
 
 
 def test_every_block_is_listed() -> None:
