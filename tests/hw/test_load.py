@@ -23,6 +23,7 @@ from sigbit_hw.gateware.memory.load_front import LoadFront
 CONFIG = replace(PRESETS["micro"], bus_bits=128)
 CONFIGS = {
     "two beats to a weight word": CONFIG,
+    "a slot to a beat": replace(PRESETS["mid"], act_slots=4096, bus_bits=64),
     "two moves to a beat of slots": replace(PRESETS["micro"], bus_bits=256),
     "two parameter groups to a beat": replace(PRESETS["nano"], oc_lanes=64, bus_bits=512),
     "lanes wider than codes": replace(PRESETS["nano"], act_format=EsbFormat(6, 4)),

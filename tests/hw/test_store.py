@@ -22,6 +22,7 @@ CONFIG = replace(PRESETS["micro"], bus_bits=128, burst_beats=4)
 CONFIGS = {
     "a read to a beat": CONFIG,
     "two reads to a beat": replace(CONFIG, bus_bits=256),
+    "a slot to a beat": replace(PRESETS["mid"], act_slots=4096, bus_bits=64, burst_beats=4),
 }
 EXOKAY = 1
 WINDOW = (0x800, 0x4000)
