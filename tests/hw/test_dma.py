@@ -14,8 +14,8 @@ from sigbit_hw.arch import isa
 from sigbit_hw.arch.addressing import block_slots
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.isa import SLOT_BITS
-from sigbit_hw.arch.timing import CHECK_LATENCY
-from sigbit_hw.gateware.memory.dma import BurstSplitter, ReadDma, WindowCheck
+from sigbit_hw.arch.timing import CHECK_LATENCY, WRITES_MAX
+from sigbit_hw.gateware.memory.dma import BurstSplitter, ReadDma, WindowCheck, WriteDma
 from sigbit_hw.gateware.parts.walker import BLOCK, BlockWalker
 
 
@@ -76,10 +76,11 @@ def test_window_check(writes: bool, rng: np.random.Generator) -> None:
 
     async def check(ctx: Any) -> None:
         for _ in range(300):
-            size, low, high = (int(v) for v in rng.integers(0, 1 << 12, 3))
+            base = int(rng.integers(2)) << 31
+            size, low, high = (base + int(v) for v in rng.integers(0, 1 << 12, 3))
             if rng.random() < 0.3:
                 size = high = (1 << 32) - 1
-            offset, beats = int(rng.integers(0, 1 << 12)), int(rng.integers(1, 1 << 8))
+            offset, beats = base + int(rng.integers(0, 1 << 12)), int(rng.integers(1, 1 << 8))
             if rng.random() < 0.3:
                 offset = int(rng.integers((1 << 32) - 64, 1 << 32))
             end = offset + beats * config.bus_bytes
@@ -194,6 +195,29 @@ def test_two_readers(outstanding: int, rng: np.random.Generator) -> None:
         int((taken <= cycle).sum()) - sum(end < cycle for end in readers.ends) for cycle in taken
     ]
     assert max(in_flight) == outstanding
+
+
+def test_writes_without_response() -> None:
+    """It is idle in the cycle after the last response, of as many bursts as the shell admits and
+    one that it reports late."""
+    dut, count = WriteDma(PRESETS["nano"]), WRITES_MAX + 1
+    taken, idle = [], []
+
+    async def bench(ctx: Any) -> None:
+        ctx.set(dut.bus.burst.ready, 1)
+        ctx.set(dut.request.payload, {"offset": 0, "beats": 1})
+        for cycle in range(110):
+            ctx.set(dut.request.valid, len(taken) < count)
+            ctx.set(dut.bus.done, 80 <= cycle < 80 + count)
+            if len(taken) < count and ctx.get(dut.request.ready):
+                taken.append(cycle)
+            if ctx.get(dut.idle):
+                idle.append(cycle)
+            await ctx.tick()
+
+    simulate(dut, bench)
+    assert taken == list(range(0, 3 * count, 3))
+    assert idle == [0, *range(80 + count, 110)]
 
 
 @pytest.mark.parametrize("width", [1, 2, 8])

@@ -142,6 +142,8 @@ def test_factors():
         (S84, 5, 3),
         (POWERS8, 1, 4),
         (APOT4, 4, 0),
+        (LevelFormat((0, 1, 2, 3, 4, 6, 8, 12)), 2, 2),
+        (LevelFormat((0, 1, 2, 4, 5, 8, 10, 12)), 4, 0),  # odd numbers of 3 bits instead of 4
     ):
         factor = Factor(fmt)
         assert (factor.bits, factor.shift_bits) == (bits, shift_bits)
