@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 
+from hw.blocks import simulate
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.addressing import block_slots
 from sigbit_hw.arch.config import PRESETS, ArchConfig
@@ -17,15 +17,6 @@ from sigbit_hw.arch.isa import SLOT_BITS
 from sigbit_hw.arch.timing import CHECK_LATENCY, WRITES_MAX
 from sigbit_hw.gateware.memory.dma import BurstSplitter, ReadDma, WindowCheck, WriteDma
 from sigbit_hw.gateware.parts.walker import BLOCK, BlockWalker
-
-
-def simulate(dut: Any, *benches: Any) -> None:
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
-    for bench in benches[:-1]:
-        simulator.add_testbench(bench, background=True)
-    simulator.add_testbench(benches[-1])
-    simulator.run()
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 
+from hw.blocks import EXOKAY, always, never, simulate
 from sigbit_hw.arch import isa
 from sigbit_hw.arch.bus import Response
 from sigbit_hw.arch.config import PRESETS, ArchConfig
@@ -20,17 +20,8 @@ CONFIGS = {
     for bits in (64, 256, 512)
 }
 """Four beats to a word, one, and two words to a beat."""
-EXOKAY = 1
 OFFSET = 0x1000
 MEMORY = 1 << 16
-
-
-def always(cycle: int) -> bool:
-    return True
-
-
-def never(cycle: int) -> bool:
-    return False
 
 
 @dataclass
@@ -110,10 +101,7 @@ def fetched(
             run.index = ctx.get(dut.index)
             await ctx.tick()
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)
     return run
 
 

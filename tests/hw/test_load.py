@@ -1,5 +1,5 @@
-"""The LOAD engine's front and back end, each alone: commands, requests, writes, errors, and the
-cycles that their contracts state."""
+"""The back end of LOAD alone: writes, errors, and the cycles that its contract states; and what the
+engine adds to both ends."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 
+from hw.blocks import EXOKAY, Event, always, simulate
+from hw.loads import FILL, command_of, load, moves_of
 from sigbit_hw.arch import images
-from sigbit_hw.arch.addressing import block_slots
 from sigbit_hw.arch.bus import Response
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.formats import EsbFormat
-from sigbit_hw.arch.isa import Fill, Instr, Load, LoadKind
+from sigbit_hw.arch.isa import Fill, Load, LoadKind
 from sigbit_hw.arch.regs import Cause
 from sigbit_hw.gateware.memory.load import LoadEngine
 from sigbit_hw.gateware.memory.load_back import LoadBack
-from sigbit_hw.gateware.memory.load_front import LoadFront
 
 CONFIG = replace(PRESETS["micro"], bus_bits=128)
 CONFIGS = {
@@ -29,144 +28,6 @@ CONFIGS = {
     "lanes wider than codes": replace(PRESETS["nano"], act_format=EsbFormat(6, 4)),
 }
 MEMORY = 1 << 16
-EXOKAY = 1
-
-
-def simulate(dut: Any, bench: Callable[[Any], Any]) -> None:
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
-    simulator.add_testbench(bench)
-    simulator.run()
-
-
-def always(cycle: int) -> bool:
-    return True
-
-
-Event = tuple[int, ...]
-"""A cycle and what happened in it."""
-
-
-@dataclass
-class Passed:
-    """What the front end passed on, each with its cycle."""
-
-    taken: list[int] = field(default_factory=list)
-    commands: list[tuple[int, dict[str, int]]] = field(default_factory=list)
-    requests: list[Event] = field(default_factory=list)
-    errors: list[Event] = field(default_factory=list)
-
-
-def passed(
-    program: list[Instr],
-    *,
-    cycles: int = 40,
-    ready: Callable[[int], bool] = always,
-    grant: Callable[[int], bool] = always,
-    size: int = MEMORY,
-) -> Passed:
-    """Offer ``program``, instruction k with index 7 + k, to a front end."""
-    dut, seen = LoadFront(CONFIG), Passed()
-
-    async def bench(ctx: Any) -> None:
-        ctx.set(dut.window.size, size)
-        waiting = list(enumerate(program))
-        for cycle in range(cycles):
-            ctx.set(dut.i.valid, bool(waiting))
-            if waiting:
-                word = waiting[0][1].encode()
-                ctx.set(dut.i.payload, {"word": word, "index": 7 + waiting[0][0]})
-            ctx.set(dut.o.ready, ready(cycle))
-            ctx.set(dut.request.ready, grant(cycle))
-            if ctx.get(dut.o.valid) and ready(cycle):
-                command = ctx.get(dut.o.payload)
-                fields = ("kind", "fill", "code", "beats", "signal", "index")
-                values = {name: getattr(command, name) for name in fields}
-                block = ("start", "n0", "n1", "n2", "d1", "d2")
-                values |= {name: getattr(command.block, name) for name in block}
-                seen.commands.append((cycle, values))
-            if ctx.get(dut.request.valid) and grant(cycle):
-                request = ctx.get(dut.request.payload)
-                seen.requests.append((cycle, request.offset, request.beats))
-            if ctx.get(dut.error.valid):
-                seen.errors.append((cycle, ctx.get(dut.error.cause), ctx.get(dut.error.index)))
-            if waiting and ctx.get(dut.i.ready):
-                seen.taken.append(cycle)
-                waiting.pop(0)
-            await ctx.tick()
-
-    simulate(dut, bench)
-    return seen
-
-
-LOAD = Load(
-    kind=LoadKind.TABLE, address=0x1230, beats=77, dst=5, n0=9, n1=8, n2=7, d1=-6, d2=5, signal=2
-)
-FILL = Fill(code=200, dst=6, n0=5, n1=4, n2=3, d1=2, d2=-1, signal=4)
-
-
-def command_of(instr: Load | Fill, index: int) -> dict[str, int]:
-    """The command of an instruction; of a FILL, ``beats`` mean nothing."""
-    block = {name: getattr(instr, name) for name in ("n0", "n1", "n2", "d1", "d2")}
-    own: dict[str, int] = (
-        {"kind": instr.kind, "fill": 0, "beats": instr.beats}
-        if isinstance(instr, Load)
-        else {"kind": LoadKind.ACTS, "fill": 1, "code": instr.code}
-    )
-    return {**block, **own, "start": instr.dst, "signal": instr.signal, "index": index}
-
-
-def test_front() -> None:
-    """A LOAD is passed on three cycles after it was taken, with its request, a FILL in two; the
-    next instruction is taken one cycle later."""
-    program = [LOAD, FILL, replace(LOAD, kind=LoadKind.WEIGHTS, address=0), FILL]
-    seen = passed(program)
-    assert seen.taken == [0, 4, 7, 11]
-    assert [cycle for cycle, _ in seen.commands] == [3, 6, 10, 13]
-    assert seen.requests == [(3, 0x1230, 77), (10, 0, 77)]
-    for k, (instr, (_, command)) in enumerate(zip(program, seen.commands, strict=True)):
-        expected = command_of(instr, 7 + k)
-        assert {name: command[name] for name in expected} == expected
-    assert not seen.errors
-
-
-def test_front_waits(rng: np.random.Generator) -> None:
-    """Request and command leave together, when both can."""
-    often = (rng.random((2, 400)) < 0.5).tolist()
-    program = [LOAD, FILL, LOAD, LOAD] * 5
-    seen = passed(
-        program,
-        cycles=400,
-        ready=lambda cycle: often[0][cycle],
-        grant=lambda cycle: often[1][cycle],
-    )
-    assert [command["index"] for _, command in seen.commands] == list(range(7, 27))
-    together = [cycle for cycle, command in seen.commands if not command["fill"]]
-    assert [cycle for cycle, *_ in seen.requests] == together
-    assert (
-        len({cycle - taken for (cycle, _), taken in zip(seen.commands, seen.taken, strict=True)})
-        > 3
-    )
-
-
-def test_front_refuses() -> None:
-    """Misaligned addresses are illegal, whether or not they are outside; nothing is passed on."""
-    last = replace(LOAD, address=MEMORY - 77 * CONFIG.bus_bytes)
-    assert not passed([last]).errors
-    for instr, cause in (
-        (replace(last, beats=78), Cause.WINDOW),
-        (replace(last, address=last.address + 8), Cause.ILLEGAL),
-        (replace(last, address=0xFFFF_FFF0), Cause.WINDOW),
-    ):
-        seen = passed([FILL, instr])
-        assert [command["index"] for _, command in seen.commands] == [7]
-        assert not seen.requests
-        assert seen.errors[0] == (6, cause, 8)
-
-
-def test_front_does_not_look_at_write_limits() -> None:
-    """Those of the window are of STORE: as they are 0 here, LOADs would not pass."""
-    assert passed([LOAD]).requests
 
 
 @dataclass
@@ -242,54 +103,6 @@ def moved(
 
     simulate(dut, bench)
     return seen
-
-
-def moves_of(instr: Load | Fill, config: ArchConfig, memory: bytes) -> list[tuple[int, list]]:
-    """What an instruction moves in each cycle, and how many beats of ``memory`` it has needed by
-    then: slots to the end of run and beat, at most ``slots_per_move``, or one step of an item."""
-    width, targets, moves = config.slots_per_move, block_slots(instr).tolist(), []
-    if isinstance(instr, Fill):
-        lane = instr.code & (1 << config.act_format.bits) - 1
-        slot = sum(lane << config.act_format.lane_bits * k for k in range(config.ic_lanes))
-        for first in range(0, len(targets), instr.n0):
-            run = targets[first : first + instr.n0]
-            pairs = [(LoadKind.ACTS, target, slot) for target in run]
-            moves += [(0, pairs[k : k + width]) for k in range(0, len(run), width)]
-        return moves
-    kind, size = LoadKind(instr.kind), images.item_bytes(LoadKind(instr.kind), config)
-    if kind == LoadKind.ACTS:
-        per_beat, k = images.units_of_beat(kind, config), 0
-        while k < len(targets):
-            count = min(width, per_beat - k % per_beat, instr.n0 - k % instr.n0)
-            slots = [
-                int.from_bytes(memory[j * size : (j + 1) * size], "little")
-                for j in range(k, k + count)
-            ]
-            pairs = zip(targets[k : k + count], slots, strict=True)
-            moves.append((k // per_beat + 1, [(kind, *pair) for pair in pairs]))
-            k += count
-        return moves
-    steps = images.steps_of_item(kind, config)
-    for k, target in enumerate(targets):
-        item = memory[k * size : (k + 1) * size]
-        if kind == LoadKind.TABLE:
-            values = images.unpack_table(np.frombuffer(item, np.uint8), config)[0].tolist()
-            values = [value & (1 << config.act_format.bits) - 1 for value in values]
-        else:
-            unit = size // steps
-            parts = (item[j * unit : (j + 1) * unit] for j in range(steps))
-            values = [int.from_bytes(part, "little") for part in parts]
-        for j, value in enumerate(values):
-            beat = (k * size + j * size // steps) // config.bus_bytes + 1
-            moves.append((beat, [(kind, target, j, value)]))
-    return moves
-
-
-def load(kind: LoadKind, config: ArchConfig, beats: int = 0, **fields: int) -> Load:
-    """A LOAD with the ``beats`` that its items fill, or so many more."""
-    items = fields.get("n0", 1) * fields.get("n1", 1) * fields.get("n2", 1)
-    needed = images.beats(items * images.item_bytes(kind, config), config)
-    return Load(kind=kind, address=0, beats=needed + beats, **fields)
 
 
 PROGRAMS = {

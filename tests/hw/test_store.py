@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 
+from hw.blocks import EXOKAY, Event, always, simulate
 from sigbit_hw.arch import images
 from sigbit_hw.arch.addressing import block_slots
 from sigbit_hw.arch.bus import Response
@@ -24,24 +24,8 @@ CONFIGS = {
     "two reads to a beat": replace(CONFIG, bus_bits=256),
     "a slot to a beat": replace(PRESETS["mid"], act_slots=4096, bus_bits=64, burst_beats=4),
 }
-EXOKAY = 1
 WINDOW = (0x800, 0x4000)
 """Range that may be written; the DMA window ends later."""
-
-
-def simulate(dut: Any, bench: Callable[[Any], Any]) -> None:
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
-    simulator.add_testbench(bench)
-    simulator.run()
-
-
-def always(cycle: int) -> bool:
-    return True
-
-
-Event = tuple[int, ...]
-"""A cycle and what happened in it."""
 
 
 @dataclass

@@ -46,8 +46,8 @@ _CONTROL = _named("hw", "axi", "control", "errors", "sequencer")
 _HARDWARE = (
     *_CONTROL,
     *_named("hw", "buffers", "bus_protocol", "datapath", "dma", "dot_product", "drain", "fetch"),
-    *_named("hw", "leaf", "load", "load_store", "operands", "ports", "registers", "store"),
-    *_named("hw", "widths"),
+    *_named("hw", "leaf", "load", "load_front", "load_store", "operands", "ports", "registers"),
+    *_named("hw", "store", "widths"),
 )
 _PROGRAMS = ("tests/compiler", "tests/runtime", "tests/sim")
 _NUMBERS = _named("quant", "grid", "scales", "quantizers", "requant")
