@@ -165,7 +165,7 @@ def test_two_readers(outstanding: int, rng: np.random.Generator) -> None:
     their responses; a burst that was offered stays until it is taken."""
     config = replace(PRESETS["nano"], burst_beats=4, outstanding_reads=outstanding)
     requests = {
-        name: [(int(rng.integers(1000)), int(rng.integers(1, 12))) for _ in range(12)]
+        name: [(int(rng.integers(1000)), int(rng.integers(1, 8))) for _ in range(30)]
         for name in ("fetch", "load")
     }
     expected = {
@@ -173,7 +173,8 @@ def test_two_readers(outstanding: int, rng: np.random.Generator) -> None:
         for name, mine in requests.items()
     }
     readers = Readers(config, requests)
-    often = {name: rng.random(900) < 0.6 for name in ("fetch", "load", "burst", "beat")}
+    rates = {"fetch": 0.8, "load": 0.8, "burst": 0.3, "beat": 0.9}
+    often = {name: rng.random(900) < rate for name, rate in rates.items()}
     readers.run(900, lambda name, cycle: bool(often[name][cycle]))
     for name, beats in readers.beats.items():
         assert [beat[1] for beat in beats] == expected[name]
