@@ -76,6 +76,27 @@ def test_every_field_refuses_what_it_cannot_hold(opcode):
                 isa.instruction(opcode, {field.name: value})
 
 
+@pytest.mark.parametrize(
+    ("opcode", "word"),
+    [
+        (Opcode.HALT, 0x3FFF401),
+        (Opcode.LOAD, 0x1FFFE8FFFF5FF6FF7FFFF8FFFF9FFFFFAFFFFFFFB3FFF762),
+        (Opcode.FILL, 0x7FFFB3FFFDFFE3FE7FFFEBFFFEFF3FFF763),
+        (Opcode.SEG, 0x7FF7BFFFC1FFFE2FFFF27FFF9BFFFD1FFFEAFFFF6BE3FCFFFFD33FFF454),
+        (Opcode.OUT, 0x7FC9FFFE65FFFEAFFFF67FFFBBFFFE27FD3FFFEFFFFF3FFF455),
+        (Opcode.EXEC, 0x3FFC3FFC7FFFCBFFFCFFFFD3FFFD7FDBFBE03FFF6D6),
+        (Opcode.STORE, 0x7FFFABFFFDBFDFFE3FFFE7FFFEBFFFFEFFFFFFFF3FFF5B7),
+    ],
+)
+def test_words_stay_those_of_stored_programs(opcode, word):
+    """Tokens for all others, and the k-th further field k below its maximum."""
+    values = {f.name: max(f.min, f.max - k) for k, f in enumerate(isa.fields_of(opcode)[1:])} | {
+        "wait": LEGAL_TOKENS[opcode][-1],
+        "signal": LEGAL_TOKENS[opcode][-1] if opcode in isa.SIGNALLING else 0,
+    }
+    assert isa.instruction(opcode, values).encode() == word
+
+
 def test_decode_refuses_illegal_words():
     with pytest.raises(ValueError, match="illegal opcode 0"):
         isa.decode(0)

@@ -66,10 +66,10 @@ def test_first_error_counts(rng: np.random.Generator) -> None:
     simulate(dut, test)
 
 
-@pytest.mark.parametrize("limit", [0, 20])
+@pytest.mark.parametrize("limit", [0, 20, 1 << 31 | 20])
 def test_watchdog(limit: int) -> None:
-    """Nothing for WATCHDOG cycles is an error of the oldest instruction; 0 disables it; any
-    movement starts it anew."""
+    """Nothing for WATCHDOG cycles, a number of 32 bits, is an error of the oldest instruction; 0
+    disables it; any movement starts it anew."""
     dut = Control()
 
     async def test(ctx: Any) -> None:
@@ -93,8 +93,8 @@ def test_watchdog(limit: int) -> None:
         await ctx.tick().repeat(15)
         assert ctx.get(dut.running)
         await ctx.tick().repeat(100)
-        assert ctx.get(dut.running) == (limit == 0)
-        expected = (Cause.WATCHDOG, 7) if limit else (Cause.NONE, 0)
+        assert ctx.get(dut.running) == (limit != 20)
+        expected = (Cause.WATCHDOG, 7) if limit == 20 else (Cause.NONE, 0)
         assert (ctx.get(dut.cause), ctx.get(dut.cause_index)) == expected
 
     simulate(dut, test)

@@ -15,10 +15,12 @@ from sigbit_hw.arch.formats import EsbFormat
 from sigbit_hw.arch.images import pack_lanes
 from sigbit_hw.arch.numerics import UNIT, wrap
 from sigbit_hw.arch.params import ParamFormat
+from sigbit_hw.gateware.compute import pool
 from sigbit_hw.gateware.compute.array import Accumulator, MacArray
 from sigbit_hw.gateware.compute.mac import DotProduct
 from sigbit_hw.gateware.compute.pool import RunningMax
 from sigbit_hw.gateware.compute.requant import Requantizer, Steps, param_layout
+from sigbit_hw.gateware.parts.product import truth_table
 
 
 def word(codes, bits):
@@ -79,9 +81,9 @@ def test_array(rng):
         )
     }
     valid = rng.random(steps) < 0.8
-    for k, pool in enumerate((False, True)):
+    for k, maximum in enumerate((False, True)):
         valid[k] = control["clear"][k] = True
-        control["pool"][k] = pool
+        control["pool"][k] = maximum
 
     def flags(k):
         return {name: int(values[k]) for name, values in control.items()}
@@ -240,6 +242,20 @@ def test_running_max(fmt, rng):
             steps = [codes[k]] if clear[k] else [*steps, codes[k]]
         expected.append(word(dut.compute(np.array(steps)), fmt.bits))
     assert results == expected
+
+
+def test_a_maximum_takes_tables_of_six_inputs(monkeypatch):
+    """Codes of any width are compared by two bits of each at a time."""
+    inputs = []
+
+    def recorded(index, function, width):
+        inputs.append(len(index))
+        return truth_table(index, function, width)
+
+    monkeypatch.setattr(pool, "truth_table", recorded)
+    for bits in range(2, 9):
+        rtlil.convert(RunningMax(EsbFormat(bits, 0), 1))
+    assert max(inputs) == 6
 
 
 def test_lane_order_is_the_images():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from examples import examples
 from sigbit_hw.arch.formats import EsbFormat, LevelFormat
 from sigbit_hw.gateware.compute.mac import DotProduct
-from sigbit_hw.gateware.compute.xcup_dot import Inversion, choose
+from sigbit_hw.gateware.compute.xcup_dot import Inversion, Products, choose
 from sigbit_hw.gateware.fabric.kinds import Fabric
 from sigbit_hw.gateware.parts.product import Factor, ProductForm
 from sigbit_sim.verification.cell_models import CellModel
@@ -142,6 +142,8 @@ def test_factors():
         (S84, 5, 3),
         (POWERS8, 1, 4),
         (APOT4, 4, 0),
+        (LevelFormat((0, 1, 2, 3, 4, 6, 8, 12)), 2, 2),
+        (LevelFormat((0, 1, 2, 4, 5, 8, 10, 12)), 4, 0),  # odd numbers of 3 bits instead of 4
     ):
         factor = Factor(fmt)
         assert (factor.bits, factor.shift_bits) == (bits, shift_bits)
@@ -228,9 +230,7 @@ def test_cells(most, tmp_path, rng):
     duts = [DotProduct(*case) for _, case in cases]
     for dut, (form, _) in zip(duts, cases, strict=True):
         signs = 1 + dut.act_format.signed
-        products, tree = choose(dut.form, signs, dut.ic_lanes, dut.latency)
-        assert products.inversion is form
-        assert products.stages + len(tree.levels) <= dut.latency
+        assert choose(dut.form, signs, dut.ic_lanes, dut.latency)[0].inversion is form
     weights = [corners(rng, dut.weight_format, dut.ic_lanes, 4000) for dut in duts]
     acts = [corners(rng, dut.act_format, dut.ic_lanes, 4000) for dut in duts]
     got = cell_dots(duts, weights, acts, tmp_path)
@@ -252,6 +252,30 @@ def test_cells_with_one_wrong_bit(tmp_path, rng):
     weights, acts = corners(rng, S41, 2, 400), corners(rng, S42, 2, 400)
     (sums,) = cell_dots([dut], [weights], [acts], tmp_path, edit)
     assert sums != dut.compute(weights, acts).tolist()
+
+
+@pytest.mark.parametrize("form", CELL_FORMS)
+def test_the_cheapest_form_is_chosen(form):
+    """Products are ready with all sums after the latency of the plain form."""
+    for weight, act, lanes in CELL_FORMS[form]:
+        dut = DotProduct(weight, act, lanes)
+        rtlil.convert(dut, platform=Fabric.XCUP, emit_src=False)
+        products, tree = choose(dut.form, 1 + act.signed, lanes, dut.latency)
+        assert products.inversion is form
+        assert products.stages + len(tree.levels) <= dut.latency
+
+
+def test_possible_forms():
+    """A table has six inputs. The form with the product's sign as one of them is for signs that
+    have to be combined before."""
+    for weight, act, signs, expected in (
+        (S31, S31, 2, {Inversion.RAW, Inversion.DIRECT, Inversion.LATE}),
+        (S31, U32, 1, {Inversion.RAW, Inversion.DIRECT}),
+        (S41, S31, 2, {Inversion.RAW, Inversion.LATE}),
+        (S41, S41, 2, {Inversion.RAW}),
+    ):
+        form = ProductForm(weight, act)
+        assert {i for i in Inversion if Products(form, signs, i).possible} == expected
 
 
 def test_cells_are_used():

@@ -169,6 +169,62 @@ def test_most_line_ends(pixels):
     assert most_line_ends(pixels) == max(map(ends, range(min(WRAP_MIN, pixels), 3 * pixels)))
 
 
+def test_drains_are_apart():
+    """Steps follow each other without gaps, from the cycle after an EXEC was taken; but the last
+    step of a draining block comes no sooner after that of the draining block before it than that
+    one takes to drain."""
+    c = config(2)
+    # Steps of a block, blocks, whether they drain, and cycles that this takes.
+    programs = [
+        (3, 2, True, 3),
+        (1, 4, True, 1),
+        (2, 3, True, 7),
+        (1, 5, False, 9),
+        (2, 1, True, 1),
+        (1, 2, True, 4),
+        (9, 2, True, 4),
+    ]
+    dut = NestWalker(c)
+    taken, fed = [], []
+
+    async def drive(ctx):
+        for length, blocks, drain, cycles in programs:
+            while ctx.get(dut.busy):
+                await ctx.tick()
+            ctx.set(dut.segment.entry, {"n_ky": 1, "n_kx": 1, "n_ic": length})
+            ctx.set(dut.segment.valid, 1)
+            await ctx.tick()
+            ctx.set(dut.segment.valid, 0)
+            sizes = {"n_seg": 1, "n_ocb": 1, "n_rows": blocks, "run": 2, "wrap": 2}
+            ctx.set(dut.i.payload, {**sizes, "drain": drain, "drain_cycles": cycles})
+            ctx.set(dut.i.valid, 1)
+            await ctx.tick()
+            ctx.set(dut.i.valid, 0)
+
+    async def watch(ctx):
+        for cycle in range(120):
+            if ctx.get(dut.i.valid):
+                taken.append(cycle)
+            if ctx.get(dut.feeding):
+                fed.append(cycle)
+            await ctx.tick()
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(drive, background=True)
+    sim.add_testbench(watch)
+    sim.run()
+    free, steps = 0, []
+    for cycle, (length, blocks, drain, cycles) in zip(taken, programs, strict=True):
+        for k in range(length * blocks):
+            last = drain and k % length == length - 1
+            cycle = max(cycle + 1, free if last else 0)
+            steps.append(cycle)
+            if last:
+                free = cycle + cycles
+    assert fed == steps
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_number_of_flags(count):
     flags, number = Signal(count), Signal(8)

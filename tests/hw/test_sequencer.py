@@ -11,8 +11,10 @@ from sigbit_hw.arch import isa, regs
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import Engine, Instr, LoadKind, Opcode
 from sigbit_hw.arch.regs import Cause
+from sigbit_hw.arch.timing import IN_FLIGHT
 from sigbit_hw.gateware.control.csr import registers
 from sigbit_hw.gateware.control.decode import Decode
+from sigbit_hw.gateware.control.sequencer import EngineQueue, Tokens
 from sigbit_sim.verification.machine import Machine
 
 CONFIG = PRESETS["nano"]
@@ -90,6 +92,93 @@ def test_decode_agrees_with_isa(rng: np.random.Generator) -> None:
         if ok:
             assert halt == (opcode == Opcode.HALT)
             assert engine == (0 if halt else 1 << isa.ENGINE_OF[Opcode(opcode)])
+
+
+@pytest.mark.parametrize("giver", Engine)
+def test_token_counters(giver: Engine, rng: np.random.Generator) -> None:
+    """A taker sees a token from the cycle after it was given until it has taken the last one. One
+    more than ``TOKEN_MAX`` is an error a cycle later, of the instruction that gave it."""
+    dut = Tokens()
+    takers = [taker for taker in Engine if taker != giver]
+    retire = getattr(dut, f"retire_{giver.name.lower()}")
+    given = dict.fromkeys(takers, 0)
+    most = 0
+
+    async def bench(ctx: Any) -> None:
+        nonlocal most
+        exceeded = None
+        for cycle in range(1000):
+            error = dut.error
+            if exceeded is not None:
+                assert ctx.get(error.valid)
+                assert ctx.get(error.cause) == Cause.TOKEN_OVERFLOW
+                assert ctx.get(error.index) == exceeded
+                return
+            assert not ctx.get(error.valid)
+            valid, signal = int(rng.integers(2)), int(rng.integers(8)) & ~(1 << giver)
+            ctx.set(retire.valid, valid)
+            ctx.set(retire.signal, signal)
+            ctx.set(retire.index, cycle)
+            for taker in takers:
+                name = taker.name.lower()
+                assert ctx.get(getattr(dut, f"tokens_{name}")) == (given[taker] > 0) << giver
+                give = valid & signal >> taker & 1
+                # First as many as are given, then fewer.
+                take = bool(given[taker]) and rng.random() < (0.4 if cycle < 200 else 0.1)
+                ctx.set(getattr(dut, f"take_{name}"), take << giver)
+                given[taker] += give - take
+                if given[taker] > isa.TOKEN_MAX:
+                    exceeded = cycle
+            most = max(most, *given.values())
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert most == isa.TOKEN_MAX + 1
+
+
+def test_instructions_in_flight() -> None:
+    """An engine gets ``IN_FLIGHT`` signalling instructions, then one for each that has finished,
+    whether or not another one enters in that cycle; others are not counted."""
+    dut = EngineQueue(CONFIG, Engine.COMPUTE)
+    program = [isa.Seg(), *[isa.Exec(run=1)] * 20]
+    entered: list[int] = []
+    started: list[tuple[int, int]] = []
+    # In cycle 61 one enters while another finishes.
+    finish = (50, 60, 61, 62, 70)
+
+    async def bench(ctx: Any) -> None:
+        in_flight = 0
+        waiting = list(enumerate(instr.encode() for instr in program))
+        ctx.set(dut.o.ready, 1)
+        for cycle in range(100):
+            assert ctx.get(dut.executing) == (in_flight > 0)
+            ctx.set(dut.i.valid, bool(waiting))
+            if waiting:
+                word = waiting[0][1] & (1 << len(dut.i.p.word)) - 1
+                ctx.set(dut.i.payload, {"word": word, "index": waiting[0][0]})
+            ctx.set(dut.retired, cycle in finish or (cycle >= 80 and in_flight > 0))
+            if waiting and ctx.get(dut.i.ready):
+                waiting.pop(0)
+            if ctx.get(dut.o.valid):
+                entered.append(ctx.get(dut.o.p.index))
+            if ctx.get(dut.start.valid):
+                started.append((cycle, ctx.get(dut.start.index)))
+                assert started[-1][1] == entered[-1]
+            in_flight += ctx.get(dut.start.valid) - ctx.get(dut.retired)
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert entered[: IN_FLIGHT + 1] == list(range(IN_FLIGHT + 1))
+    assert [index for _, index in started] == entered[1:]
+    later = [cycle for cycle, _ in started[IN_FLIGHT:]]
+    assert later[:5] == [cycle + 1 for cycle in finish]
+    assert len(started) == 20
 
 
 def machine_of(rng: np.random.Generator) -> Machine:

@@ -45,8 +45,9 @@ def _named(folder: str, *names: str) -> tuple[str, ...]:
 _CONTROL = _named("hw", "axi", "control", "errors", "sequencer")
 _HARDWARE = (
     *_CONTROL,
-    *_named("hw", "buffers", "bus_protocol", "datapath", "dma", "dot_product", "drain", "leaf"),
-    *_named("hw", "load_store", "operands", "ports", "registers"),
+    *_named("hw", "buffers", "bus_protocol", "datapath", "dma", "dot_product", "drain", "fetch"),
+    *_named("hw", "leaf", "load", "load_front", "load_store", "operands", "ports", "registers"),
+    *_named("hw", "store", "widths"),
 )
 _PROGRAMS = ("tests/compiler", "tests/runtime", "tests/sim")
 _NUMBERS = _named("quant", "grid", "scales", "quantizers", "requant")

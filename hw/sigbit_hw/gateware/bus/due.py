@@ -44,7 +44,7 @@ class ReadsDue(wiring.Component):
         depth = self.config.outstanding_reads
         shape = range(max(2, self.config.burst_beats))
         lengths = Signal(data.ArrayLayout(shape, depth), reset_less=True)
-        waiting = Signal(range(depth + 1))  # bursts behind the one whose beats arrive; newest first
+        waiting = Signal(range(depth))  # bursts behind the one whose beats arrive; newest first
         left = Signal(shape, reset_less=True)  # beats after the next one
         due = Signal()
         final, free, some = Signal(), Signal(), Signal()

@@ -198,7 +198,7 @@ class Control(wiring.Component):
         """The watchdog: high when nothing has moved for WATCHDOG cycles since the start or the last
         movement."""
         hung = Signal()
-        idle = Signal(32)
+        idle = Signal.like(self.watchdog)
         events = Cat(
             self.bus_progress,
             self.compute_feeding,

@@ -121,7 +121,7 @@ class BurstSplitter(wiring.Component):
         size = exact_log2(self.config.bus_bytes)
         limit = self.config.burst_beats
         low_bits = exact_log2(limit)
-        beat = Signal(isa.ADDRESS_BITS - size, reset_less=True)  # next
+        beat = Signal.like(self.o.p.beat, reset_less=True)  # next
         left = Signal(BEATS_BITS, reset_less=True)
         count = Signal(range(limit + 1), reset_less=True)
         last = Signal(reset_less=True)
@@ -238,8 +238,8 @@ class WriteDma(wiring.Component):
     bus : Out(BusWrite)
     idle : Out(1)
         Every burst of every request accepted so far has its response.
-    failed : Out(1), resp : Out(2)
-        A response other than OKAY, for one cycle.
+    resp : Out(2)
+        The worst response code of this cycle, 0 (OKAY) if there is none.
 
     Timing: bursts and beats pass combinationally; ``idle`` in the cycle after ``bus.done`` of the
     last burst.
@@ -253,7 +253,6 @@ class WriteDma(wiring.Component):
                 "beat": In(stream.Signature(write_beat(config))),
                 "bus": Out(BusWrite(config)),
                 "idle": Out(1),
-                "failed": Out(1),
                 "resp": Out(2),
             }
         )
@@ -271,6 +270,5 @@ class WriteDma(wiring.Component):
         m.d.comb += [
             self.idle.eq(splitter.i.ready & (pending == 0)),
             self.resp.eq(self.bus.resp),
-            self.failed.eq(self.bus.resp[1]),
         ]
         return m

@@ -168,8 +168,8 @@ class Fetch(wiring.Component):
         m.d.comb += beat.ready.eq(free | self.stop)
         with m.If(beat.valid & free & ~self.stop):
             m.d.sync += [
-                word.eq(Cat(word, beat.p.data)[bus_bits:] if parts > 1 else beat.p.data),
-                part.eq(part + 1 if parts > 1 else 0),
+                word.eq(Cat(word, beat.p.data)[bus_bits:]),
+                part.eq(part + 1),
                 words_left.eq(words - 1),
                 self.o.valid.eq(part == parts - 1),
             ]

@@ -97,14 +97,11 @@ class LoadBack(wiring.Component):
             with m.Switch(self.i.p.kind):
                 for kind in LoadKind:
                     with m.Case(kind):
-                        most = min(units[kind], width) if kind == LoadKind.ACTS else 1
                         m.d.sync += [
                             sub_limit.eq(subs[kind]),
                             unit_limit.eq(units[kind]),
-                            first_limit.eq(most),
+                            first_limit.eq(width if kind == LoadKind.ACTS else 1),
                         ]
-            with m.If(self.i.p.fill):
-                m.d.sync += [unit_limit.eq(width), first_limit.eq(width)]
             m.d.sync += active.eq(self.i.valid)
         starting, moving = Signal(), Signal()
         m.d.sync += starting.eq(self.i.valid & self.i.ready)

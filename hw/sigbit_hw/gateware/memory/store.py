@@ -69,7 +69,7 @@ class SlotReader(wiring.Component):
         m = Module()
         width = self.config.slots_per_move
         per_beat = images.units_of_beat(LoadKind.ACTS, self.config)
-        room = Signal(range(per_beat + 1), reset_less=True)  # places left in the beat
+        room = Signal(range(per_beat), reset_less=True)  # places left in the beat, 0 for all
         limit = Signal(range(width + 1), reset_less=True)  # of these, in one read
         m.submodules.walker = walker = BlockWalker(width)
         m.submodules.slots = slots = Queue(self.act_read.data.shape(), READ_AHEAD)
@@ -109,7 +109,7 @@ class SlotReader(wiring.Component):
         rest = Signal.like(room)
         m.d.comb += rest.eq(room - walker.count)
         with m.If(~active | (walker.step & (rest == 0))):
-            m.d.sync += [room.eq(per_beat), limit.eq(width)]
+            m.d.sync += [room.eq(0), limit.eq(width)]
         with m.Elif(walker.step):
             m.d.sync += [
                 room.eq(rest),
@@ -187,8 +187,8 @@ class StoreEngine(wiring.Component):
         WINDOW: outside the writable range, in which case nothing is requested; write errors.
 
     Timing: with an instruction taken in cycle t, the write is requested and the slots' reader
-    started in t + 3. It retires in the cycle after the last beat was accepted, or when the DMA is
-    idle; the next instruction is taken one cycle later.
+    started in t + 3. It retires in the cycle after the last burst has its response; the next
+    instruction is taken one cycle later.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -242,7 +242,7 @@ class StoreEngine(wiring.Component):
         ]
         with m.If(moved):
             m.d.sync += [beats_left.eq(beats_left - 1), one_left.eq(beats_left == 2)]
-        with m.If(dma.failed):
+        with m.If(dma.resp[1]):
             m.d.comb += [
                 self.error.valid.eq(1),
                 self.error.cause.eq(Mux(dma.resp[0], Cause.WRITE_DECERR, Cause.WRITE_SLVERR)),
@@ -273,10 +273,7 @@ class StoreEngine(wiring.Component):
                     m.d.comb += [dma.request.valid.eq(1), reader.start.eq(dma.request.ready)]
                     with m.If(dma.request.ready):
                         m.next = "MOVE"
-            with m.State("MOVE"):
-                with m.If(moved & one_left):
-                    m.next = "FINISH"
-            with m.State("FINISH"):
+            with m.State("MOVE"):  # until every burst has its response, hence all beats have left
                 with m.If(dma.idle):
                     m.d.comb += self.retire.valid.eq(1)
                     m.next = "IDLE"

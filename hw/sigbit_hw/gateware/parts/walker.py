@@ -98,7 +98,7 @@ class BlockWalker(wiring.Component):
         The block ends with these ``count`` slots.
     """
 
-    def __init__(self, width: int = 1) -> None:
+    def __init__(self, width: int) -> None:
         self.width = width
         super().__init__(
             {
