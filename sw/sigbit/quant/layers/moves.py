@@ -164,7 +164,7 @@ class QuantSquare(nn.Module):
         ]
         a = x[0] * kx + x[1] * (ky * self.plan.sign)
         with torch.no_grad():
-            y = a.double().add_(self.base).div_(self.step).floor_().clamp_(Y_MIN, Y_MAX)
+            y = a.double().add(self.base).div_(self.step).floor_().clamp_(Y_MIN, Y_MAX)
             exact = self.levels().to(a)[(y - Y_MIN).long()]
         smooth = a.square() / (4 * self.unit)
         return Levels(exact + (smooth - smooth.detach()), self._scale([v.scale for v in inputs]))
