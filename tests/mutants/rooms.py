@@ -55,7 +55,7 @@ _LAYERS = (
     *_named("quant", "annotated", "arithmetic", "attention", "attention_forms", "exactness"),
     *_named("quant", "folding", "given", "last_layer", "layers", "lookup", "operations"),
     *_named("quant", "operators", "pairs", "products", "quantized", "states", "transform"),
-    *_named("quant", "two_scales"),
+    *_named("quant", "training_layers", "two_scales"),
 )
 
 ROOMS = (

@@ -128,6 +128,7 @@ def test_codes_are_those_of_exact_arithmetic(kind: str, scale: Fraction) -> None
     q = ANNOTATIONS[kind]
     found = given(q, scale)
     assert isinstance(found, GivenCodes), found
+    assert found.grid == ActGrid(found.grid.levels, WIDE.planes, WIDE.zero, 0, 0)
     off = compare(found, q)
     total = found.found.exactness.accumulators
     exact = ("FLOOR", "CEIL", "sign", "threshold", "narrow", "coarse", "zero", "HALF_UP", "fine")
@@ -240,7 +241,12 @@ def test_sums_of_two_steps_are_compared_for_all_pairs() -> None:
         exactness = deployed.exactness
         assert (exactness.off, exactness.most) == (off, most)
         assert exactness.accumulators == 3 * len(INPUT.levels.values) * 256
+    wide = (sources[0], replace(sources[1], weights=one.expand(3, 2, 1, 1)))
     three = (*sources, sources[0])
+    assert "sums of different scales" in GivenCodes.of(
+        q, wide, BIAS, (1.0,) * 2, (BYTES,) * 2, BYTES, FORMAT,
+        positive=False, rectified=False, limit=None,
+    )  # fmt: skip
     assert "sums of different scales" in GivenCodes.of(
         q, three, BIAS, (1.0,) * 3, (BYTES,) * 3, BYTES, FORMAT,
         positive=False, rectified=False, limit=None,
