@@ -53,8 +53,10 @@ _PROGRAMS = ("tests/compiler", "tests/runtime", "tests/sim")
 _NUMBERS = _named("quant", "grid", "scales", "quantizers", "requant")
 _LAYERS = (
     *_NUMBERS,
-    *_named("quant", "annotated", "attention", "attention_forms", "exactness", "last_layer"),
-    *_named("quant", "operations", "pairs", "quantized", "states", "transform", "two_scales"),
+    *_named("quant", "annotated", "arithmetic", "attention", "attention_forms", "exactness"),
+    *_named("quant", "folding", "given", "last_layer", "layers", "lookup", "operations"),
+    *_named("quant", "operators", "pairs", "products", "quantized", "states", "transform"),
+    *_named("quant", "training_layers", "two_scales"),
 )
 
 ROOMS = (

@@ -160,7 +160,7 @@ class _Walker:
         self._inside(Memory.ACTS, low, high)
         mask = np.zeros(high - low + 1, bool)
         mask[slots - low] = True
-        return slice(low, high + 1) if mask.all() else low + np.flatnonzero(mask)
+        return _where(mask, low)
 
     def _inside(self, memory: Memory, low: int, high: int) -> None:
         depth = self._depths[memory]
@@ -219,9 +219,8 @@ class _Walker:
             mask = np.zeros(self._config.act_slots, bool)
             for segment in segments:
                 self._mark(mask, segment, execute)
-            slots = np.flatnonzero(mask)
-            whole = slots[-1] - slots[0] + 1 == slots.size
-            self._known[key] = slice(int(slots[0]), int(slots[-1]) + 1) if whole else slots
+            low, end = int(mask.argmax()), mask.size - int(mask[::-1].argmax())
+            self._known[key] = _where(mask[low:end], low)
         return self._known[key]
 
     def _mark(self, mask: NDArray[np.bool_], segment: Seg, execute: Exec) -> None:
@@ -258,6 +257,11 @@ def _reads(s: Seg) -> tuple[int, ...]:
     """Fields that determine the slots that a segment reads."""
     loops = (s.n_ic, s.n_kx, s.n_ky, s.d_ic, s.d_kx, s.d_ky)
     return (s.base, *loops, s.gap, s.d_block, s.d_row, s.d_ocb)
+
+
+def _where(mask: NDArray[np.bool_], first: int) -> Entries:
+    """The entries, from ``first`` on, where ``mask`` is set; as a range if it is everywhere."""
+    return slice(first, first + mask.size) if mask.all() else first + np.flatnonzero(mask)
 
 
 def _need(condition: bool, message: str) -> None:

@@ -127,8 +127,8 @@ class GivenCodes:
         if limit is not None:
             unit, zero = Fraction(float(quantizer.scale)), int(quantizer.zero_point)
             real = Fraction(limit) / unit + zero
-            code = rounded(Fraction(1), real, quantizer.rounding, quantizer.mantissa)
-            high = min(high, int(code(np.zeros((), np.int64))) - zero)
+            code = rounded(real, Fraction(), quantizer.rounding, quantizer.mantissa)
+            high = min(high, int(code(np.ones((), np.int64))) - zero)
         if low < grid.low or high > grid.high or not high > low:
             return "its levels are not on the grid of its tensor"
         if bipolar:

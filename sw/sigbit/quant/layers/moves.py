@@ -58,7 +58,7 @@ class QuantMove(nn.Module):
         levels = torch.arange(TABLE_ENTRIES, dtype=torch.float64) + self.grid.low
         table = hardware_table(round_to_grid(levels, self.grid.levels), self.grid.zero)
         one = torch.ones(channels, dtype=torch.float64)
-        base = one * (-offset * divisor + (divisor / 2 if divisor > 1 else 0))
+        base = one * (divisor // 2 - offset * divisor)
         return Deployed(self._weights(), base, one * divisor, one * 0, table, in_scales[0])
 
 
@@ -110,13 +110,14 @@ class QuantSquare(nn.Module):
         reach = [max(g.high, -g.low) for g in in_grids]
         magnitudes = spec.weight_grid(1).magnitudes
         self.factors = [
-            max((m for m in magnitudes if 0 < m * r <= max(reach)), default=1) for r in reach
+            max((m for m in magnitudes if m and m * r <= max(reach)), default=1) for r in reach
         ]
-        low = self._range(plan.sign)[0]
-        ends = [v for sign in (1, -1) for v in self._range(sign)]
-        peak, width = max(map(abs, ends)), max(ends[1] - ends[0], ends[3] - ends[2])
+        (x, y), (kx, ky) = in_grids, self.factors
+        others = [plan.sign * ky * end for end in (y.low, y.high)]
+        low, high = kx * x.low + min(others), kx * x.high + max(others)
+        peak = kx * reach[0] + ky * reach[1]  # of the sum or of the difference
         unit = spec.params.step_unit / UNIT
-        self.step = max(1.0, math.ceil(width / BYTE / unit) * unit)
+        self.step = max(1.0, math.ceil((high - low) / BYTE / unit) * unit)
         self.base = math.floor(
             self._half() - (math.ceil(low / self.step) - Y_MIN) * self.step + 0.5
         )
@@ -135,11 +136,6 @@ class QuantSquare(nn.Module):
             self.unit, top = 1.0, exact
         levels = LevelGrid.uniform(0, top)
         self.grid = ActGrid(levels, planes, spec.zero_of(levels, planes), 0, 0)
-
-    def _range(self, sign: int) -> tuple[int, int]:
-        (x, y), (kx, ky) = self.in_grids, self.factors
-        other = (ky * y.low, ky * y.high) if sign > 0 else (-ky * y.high, -ky * y.low)
-        return kx * x.low + other[0], kx * x.high + other[1]
 
     def _half(self) -> float:
         return self.step / 2 if self.step > 1 else 0.0
@@ -164,7 +160,7 @@ class QuantSquare(nn.Module):
         ]
         a = x[0] * kx + x[1] * (ky * self.plan.sign)
         with torch.no_grad():
-            y = a.double().add_(self.base).div_(self.step).floor_().clamp_(Y_MIN, Y_MAX)
+            y = a.double().add(self.base).div_(self.step).floor_().clamp_(Y_MIN, Y_MAX)
             exact = self.levels().to(a)[(y - Y_MIN).long()]
         smooth = a.square() / (4 * self.unit)
         return Levels(exact + (smooth - smooth.detach()), self._scale([v.scale for v in inputs]))

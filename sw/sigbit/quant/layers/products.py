@@ -97,7 +97,6 @@ class QuantTranspose(nn.Module):
             )
         if not plan.weights:
             planes = next(p for p in DIGITS if spec.act_contiguous(p) >= top)
-            self.grid = act_grid(spec, 1, planes)
             levels = LevelGrid.uniform(-top, top)
             self.grid = ActGrid(levels, planes, spec.zero_of(levels, planes), 0, 0)
 
