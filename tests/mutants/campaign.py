@@ -3,7 +3,7 @@ is kept."""
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
@@ -21,9 +21,9 @@ from sigbit_tools.toolchain import cache_dir
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
 NAMED = Path(__file__).with_name("named.json")
 DEAD = ("killed", "hang", "crash")
-BUDGETS = (20.0, 300.0)
+BUDGETS = (20.0, 100.0)
 """Seconds of recorded processor time of the tests that a mutant meets: at first, and if it survives
-those."""
+those and is not argued to be equivalent."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,8 @@ def verdict(room: str, path: str, mutant: dict[str, Any], tell: Tell) -> Row:
         row = json.loads(kept.read_text())
         if row.pop("holds") == _holds(home, row):
             return row
-    groups = _chosen(home, path, change, row.get("by", ""))
+    budgets = BUDGETS[: 1 if is_equivalent(mutant, equivalents()) else None]
+    groups = _chosen(home, path, change, row.get("by", ""), budgets)
     served = copy()
     served.warm(sorted({test.file for group in groups for test in group}))
     tell(change.name, 0, 1)
@@ -140,14 +141,16 @@ def _holds(room: Room, row: Row) -> str:
     return file_digest(by) if (ROOT / by).is_file() else room_digest(room)
 
 
-def _chosen(room: Room, path: str, change: Mutant, last: str) -> list[list[Case]]:
+def _chosen(
+    room: Room, path: str, change: Mutant, last: str, budgets: Sequence[float]
+) -> list[list[Case]]:
     """Tests that a mutant meets: the one that killed it last time, then the others."""
     records = [record(copy(), file) for file in room.files()]
     found = executing(records, path, (ROOT / path).read_bytes(), change)
     first = [test for test in found if test.name == last]
     groups, spent = [first], 0.0
     left = [test for test in found if test.name != last]
-    for budget in BUDGETS:
+    for budget in budgets:
         group = []
         while left and (not spent or spent + left[0].seconds <= budget):
             spent += left[0].seconds
@@ -172,7 +175,7 @@ def equivalents() -> list[dict[str, str]]:
     return found
 
 
-def is_equivalent(row: Row, known: Sequence[dict[str, str]]) -> bool:
+def is_equivalent(row: Mapping[str, Any], known: Sequence[dict[str, str]]) -> bool:
     """Whether ``row`` is of a mutant that ``known`` lists."""
     return any(
         all(row[key] == one[key] for key in ("module", "text", "old", "new")) for one in known
