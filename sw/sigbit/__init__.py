@@ -14,7 +14,7 @@ gateware.
 * Programs: :func:`compile`, :class:`Program`, :func:`load_program`, :func:`inspect`.
 * Devices: :func:`device`, :class:`Session`, :func:`run`, :func:`compare`.
 * Accelerators: :class:`ArchConfig`, :data:`PRESETS`, :func:`load_arch`, :func:`write_verilog`,
-  :func:`synth`, :func:`build`.
+  :func:`synth`, :func:`build`, :func:`sweep_phases`.
 * Exceptions: :class:`SigbitError` is the base of those whose text is for people.
 """
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from sigbit.flows.formats import Formats
     from sigbit.flows.inspect import InspectedProgram, inspect
     from sigbit.flows.methods import Methods, methods
+    from sigbit.flows.phases import PhaseSweep, sweep_phases
+    from sigbit.flows.program_memory import ProgramMemory
     from sigbit.flows.quantize import quantize
     from sigbit.flows.quantized import PostTraining, QuantizedNetwork
     from sigbit.flows.run import ProgramRun, compare, run
@@ -98,10 +100,12 @@ _HOMES = MappingProxyType(
         "Mismatch": "sigbit.runtime:Mismatch",
         "Network": "sigbit.inputs.networks:Network",
         "OnnxOptions": "sigbit.flows.export:OnnxOptions",
+        "PhaseSweep": "sigbit.flows.phases:PhaseSweep",
         "PostTraining": "sigbit.flows.quantized:PostTraining",
         "PreparedModel": "sigbit.quant:PreparedModel",
         "Program": "sigbit_hw.arch.program:Program",
         "ProgramError": "sigbit_hw.arch.program:ProgramError",
+        "ProgramMemory": "sigbit.flows.program_memory:ProgramMemory",
         "ProgramRun": "sigbit.flows.run:ProgramRun",
         "QuantSpec": "sigbit.quant:QuantSpec",
         "QuantizationError": "sigbit.errors:QuantizationError",
@@ -137,6 +141,7 @@ _HOMES = MappingProxyType(
         "run": "sigbit.flows.run:run",
         "save_model": "sigbit.ir.model_file:save_model",
         "sweep": "sigbit.flows.sweep:sweep",
+        "sweep_phases": "sigbit.flows.phases:sweep_phases",
         "synth": "sigbit.flows.synth:synth",
         "train": "sigbit.flows.train:train",
         "write_verilog": "sigbit.flows.arch:write_verilog",
@@ -169,10 +174,12 @@ __all__ = [
     "Mismatch",
     "Network",
     "OnnxOptions",
+    "PhaseSweep",
     "PostTraining",
     "PreparedModel",
     "Program",
     "ProgramError",
+    "ProgramMemory",
     "ProgramRun",
     "QuantSpec",
     "QuantizationError",
@@ -208,6 +215,7 @@ __all__ = [
     "run",
     "save_model",
     "sweep",
+    "sweep_phases",
     "synth",
     "train",
     "write_verilog",

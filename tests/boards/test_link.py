@@ -207,7 +207,7 @@ def test_silence_and_strangers_are_told() -> None:
 def test_a_memory_that_failed_its_test_is_told() -> None:
     board = FakeBoard()
     board.facts = (*board.facts[:-1], 0x8001_04D2)
-    told = r"1,234 words were wrong, on data lines 0, 15: build it with another --phase"
+    told = r"1,234 words were wrong, on data lines 0, 15: `sigbit phases` finds"
     with pytest.raises(BoardError, match=told):
         connected(FakeLine(board))
 

@@ -221,9 +221,11 @@ def test_a_board_with_an_sdram_has_two_clocks(
         (["ulx3s", "--phase", "90"], "a phase belongs to the memory sdram"),
         (["ulx3s", "--memory", "sdram", "--phase", "360"], "less than 360 degrees, not 360"),
         (["ulx3s", "--memory", "sdram", "--phase", "nan"], "less than 360 degrees, not nan"),
+        (["ulx3s", "--sweep"], "a sweep of phases belongs to the memory sdram"),
         (["icepi", "--memory", "sdram"], "icepi has no SDRAM for Programs"),
         (["kv260", "--memory", "sdram"], "--memory: the memory of kv260 is that of its processor"),
         (["kv260", "--phase", "9"], "--phase: the memory of kv260 is that of its processor"),
+        (["kv260", "--sweep"], "--sweep: the memory of kv260 is that of its processor"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_any_work(

@@ -9,7 +9,7 @@ from amaranth.vendor import LatticeECP5Platform
 
 import sigbit_boards
 from sigbit_boards.ecp5 import pins
-from sigbit_boards.ecp5.pll import check_phase, made_clock, memory_clock
+from sigbit_boards.ecp5.pll import check_phase, made_clock, memory_clock, with_phase
 from sigbit_boards.ecp5.top import Ecp5Top
 from sigbit_boards.memory.axi_ram import AxiRam
 from sigbit_boards.memory.controller import controller
@@ -20,7 +20,15 @@ from sigbit_hw.arch.config import ArchConfig
 from sigbit_hw.gateware.emit import convert
 from sigbit_sim.memory import MemoryTiming
 from sigbit_synthesis.emitted import gateware_key
-from sigbit_synthesis.pnr import Mapped, Part, map_board, placements
+from sigbit_synthesis.pnr import (
+    CONFIG,
+    Mapped,
+    Part,
+    Routed,
+    map_board,
+    placements,
+    repacked,
+)
 from sigbit_synthesis.target import Target
 from sigbit_tools.cache import cached_folder
 
@@ -171,6 +179,11 @@ class Ecp5Board:
         memory = None if self.phase is None else self.memory_clock(made)
         routed = tuple(placements(design, made, seeds, told))
         return Built(made, self.line(made)[1], routed, memory)
+
+    def with_phase(self, routed: Routed, clock: float, phase: float) -> bytes:
+        """The bitstream with another phase; see :class:`sigbit_boards.registry.Board`."""
+        config = (routed.bitstream.parent / CONFIG).read_text()
+        return repacked(with_phase(config, pins.oscillator(self.platform), clock, phase), self.part)
 
 
 def emitted(board: Ecp5Board, config: ArchConfig, clock: float) -> str:

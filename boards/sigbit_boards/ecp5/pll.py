@@ -4,6 +4,7 @@ Limits, phase and analog settings are those of prjtrellis, ``libtrellis/tools/ec
 authors determined them with Lattice's own tool.
 """
 
+import re
 from math import ceil
 from typing import Any
 
@@ -13,6 +14,8 @@ from amaranth.lib.cdc import FFSynchronizer
 MEMORY_HZ = 90e6
 """Fastest clock of an SDRAM, below the 100 MHz of its CAS latency 2."""
 _LOCK_CYCLES = 64
+_LATER = "CLKOS2"
+"""Output that clocks the memory's pin."""
 
 
 def dividers(oscillator: float, clock: float) -> tuple[int, int, int]:
@@ -71,6 +74,20 @@ def phase_steps(oscillator: float, clock: float, phase: float) -> int:
     return round(phase / 360 * 8 * divider) % (8 * divider)
 
 
+def with_phase(config: str, oscillator: float, clock: float, phase: float) -> str:
+    """Return the text of a placed and routed configuration, as nextpnr writes it, with another
+    ``phase`` of the clock at the memory's pin; raises ``ValueError`` as :func:`phase_steps` does.
+    """
+    _, divider = _divider(oscillator, clock)
+    cycles, eighths = divmod(phase_steps(oscillator, clock, phase), 8)
+    for word in (f"{_LATER}_CPHASE {divider // 2 + cycles:07b}", f"{_LATER}_FPHASE {eighths:03b}"):
+        name, _, value = word.partition(" ")
+        config, count = re.subn(rf"^word: {name} .*$", f"word: {name} {value}", config, flags=re.M)
+        if count != 1:
+            raise ValueError(f"the configuration has {count} words {name}, not 1")
+    return config
+
+
 def add_clocks(
     m: Module, pin: Signal, oscillator: float, clock: float, phase: float | None = None
 ) -> Signal:
@@ -96,8 +113,8 @@ def add_clocks(
         m.domains.made_later = made_later = ClockDomain(reset_less=True)
         m.domains.memory = memory = ClockDomain(reset_less=True)
         more = {
-            **_output("OS", divider, divider // 2, 0, made_memory.clk),
-            **_output("OS2", divider, divider // 2 + cycles, eighths, made_later.clk),
+            **_output("CLKOS", divider, divider // 2, 0, made_memory.clk),
+            **_output(_LATER, divider, divider // 2 + cycles, eighths, made_later.clk),
         }
         _gate(m, "memory", lasting, made_memory.clk, memory.clk)
         _gate(m, "later", lasting, made_later.clk, later)
@@ -130,7 +147,7 @@ def add_clocks(
         i_PLLWAKESYNC=0,
         i_ENCLKOP=0,
         o_LOCK=locked,
-        **_output("OP", output, output // 2, 0, made.clk),
+        **_output("CLKOP", output, output // 2, 0, made.clk),
         **more,
     )
     m.d.comb += outside.clk.eq(pin)
@@ -149,11 +166,11 @@ def _output(name: str, divider: int, cycles: int, eighths: int, clock: Signal) -
     """Parameters and port of one of the generator's outputs, delayed by cycles of its own
     oscillator and eighths of them."""
     return {
-        f"p_CLK{name}_DIV": divider,
-        f"p_CLK{name}_ENABLE": "ENABLED",
-        f"p_CLK{name}_CPHASE": cycles,
-        f"p_CLK{name}_FPHASE": eighths,
-        f"o_CLK{name}": clock,
+        f"p_{name}_DIV": divider,
+        f"p_{name}_ENABLE": "ENABLED",
+        f"p_{name}_CPHASE": cycles,
+        f"p_{name}_FPHASE": eighths,
+        f"o_{name}": clock,
     }
 
 

@@ -6,7 +6,7 @@ from sigbit.runtime import BoardError
 from sigbit_boards import registry
 from sigbit_boards.host.device import BoardDevice
 from sigbit_boards.host.line import SerialLine
-from sigbit_boards.host.link import PATIENCE, SerialLink
+from sigbit_boards.host.link import PATIENCE, FaultyMemoryError, SerialLink
 from sigbit_boards.host.steps import SilenceError, Transport
 from sigbit_hw.arch.config import ArchConfig
 
@@ -27,6 +27,20 @@ def board_device(
     bauds = registry.load(board).bauds
     connect = partial(connected, board, port, bauds, patience)
     return BoardDevice(f"{board}:{port}", config, connect)
+
+
+def memory_test(board: str, port: str, patience: float = PATIENCE) -> tuple[int, tuple[int, ...]]:
+    """Wrong words and wrong data lines that the named board found when it tested its memory at
+    start.
+
+    Raises :class:`BoardError` as :func:`connected` does.
+    """
+    try:
+        transport = connected(board, port, registry.load(board).bauds, patience)
+    except FaultyMemoryError as error:
+        return error.words, error.lines
+    transport.close()
+    return 0, ()
 
 
 def connected(board: str, port: str, bauds: tuple[int, ...], patience: float) -> Transport:

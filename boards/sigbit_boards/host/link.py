@@ -25,6 +25,19 @@ _READ_MAX = 0.1
 """Seconds between two checks for an interruption."""
 
 
+class FaultyMemoryError(BoardError):
+    """Raised for a board whose memory has failed its test at start, with the number of wrong
+    ``words`` and the data ``lines`` that were wrong in any of them."""
+
+    def __init__(self, name: str, words: int, lines: tuple[int, ...]) -> None:
+        self.words, self.lines = words, lines
+        super().__init__(
+            f"{name}: the board's memory failed its test at start: {words:,} words were wrong, on "
+            f"data lines {', '.join(map(str, lines))}: `sigbit phases` finds a better phase of its "
+            "clock"
+        )
+
+
 class SerialLink:
     """A board at the other end of ``line``; see :mod:`sigbit_hw.arch.link`.
 
@@ -107,15 +120,12 @@ class SerialLink:
         self._session, self._number = session, (_OPEN_NUMBER + 1) % (1 << link.NUMBER_BITS)
 
     def _require_memory(self, fault: int) -> None:
-        """Raise :class:`BoardError` if the board's memory has failed its test."""
+        """Raise :class:`FaultyMemoryError` if the board's memory has failed its test."""
         found = {n: fault >> p.start & (1 << p.stop - p.start) - 1 for n, p in link.FAULT.items()}
         if found["words"]:
             lines = found["lines"]
-            named = [str(k) for k in range(lines.bit_length()) if lines >> k & 1]
-            raise BoardError(
-                f"{self.name}: the board's memory failed its test at start: {found['words']:,} "
-                f"words were wrong, on data lines {', '.join(named)}: build it with another --phase"
-            )
+            named = tuple(k for k in range(lines.bit_length()) if lines >> k & 1)
+            raise FaultyMemoryError(self.name, found["words"], named)
 
     def carry_out(self, steps: Sequence[Step], check: Check) -> list[bytes]:
         """Return the result of each step; see :class:`sigbit_boards.host.steps.Transport`."""

@@ -19,6 +19,7 @@ from sigbit.cli.commands import (
     inspect,
     load,
     methods,
+    phases,
     quantize,
     results,
     run,
@@ -82,6 +83,7 @@ app.command("run")(run.run)
 app.command("synth")(synth.synth)
 app.command("build")(build.build)
 app.command("load")(load.load)
+app.command("phases")(phases.phases)
 app.command("devices")(devices.devices)
 app.command("driver")(driver.driver)
 app.add_typer(arch.app, name="arch")

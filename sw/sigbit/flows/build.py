@@ -3,19 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
 
-from sigbit.accelerators import ACCELERATORS
 from sigbit.errors import UserError, given
 from sigbit.flows.arch_file import write_arch
+from sigbit.flows.phases import write_phases
+from sigbit.flows.predicted_run import PredictedRun, names_program
+from sigbit.flows.program_memory import SDRAM, ProgramMemory
 from sigbit.flows.progress import Tell, silent
 from sigbit.flows.result import Result, Stopwatch
 from sigbit.inputs.accelerators import load_arch
 from sigbit.inputs.programs import load_program
 from sigbit_boards import registry
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.program import Program
-from sigbit_sim.cycles import predict
 from sigbit_synthesis import netlist_sha256
 from sigbit_synthesis.pnr import Routed
 from sigbit_tools.files import make_folder, replacing
@@ -26,13 +25,6 @@ CLOCK_MHZ = 90.0
 """Default frequency of this clock."""
 MEMORY = "memory"
 """Name of the clock of an external memory."""
-ON_CHIP, SDRAM = "on-chip", "sdram"
-"""Memories for Programs."""
-LINE_BITS = 10
-"""Bits on the serial line per byte."""
-PHASE = 90.0
-"""Default phase of an SDRAM's clock in degrees: a quarter of its period for commands to arrive
-before it, the rest for data to come back."""
 
 
 @dataclass(frozen=True)
@@ -50,41 +42,6 @@ class ClockGoal:
 
     wanted: float
     met: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class PredictedRun:
-    """An estimate of a run on the board.
-
-    Parameters
-    ----------
-    program, program_digest : str
-        The Program.
-    images : int
-        Images per run.
-    cycles : int
-        Cycles of the accelerator: the cycle model's, with an estimate of the memory.
-    run_ms : float
-        Their time in milliseconds at the board's clock.
-    line_ms : float
-        Milliseconds that inputs and outputs take on the serial line, without turn-rounds.
-    """
-
-    program: str
-    program_digest: str
-    images: int
-    cycles: int
-    run_ms: float
-    line_ms: float
-
-    @property
-    def text(self) -> str:
-        """A sentence for people."""
-        images = "1 image" if self.images == 1 else f"{self.images} images"
-        return (
-            f"estimate for {self.program}: {self.cycles:,} cycles, {self.run_ms:.2f} ms for "
-            f"{images}, and {self.line_ms:.2f} ms on the serial line"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +144,9 @@ class Built(BoardFiles):
         return tuple(n for n, mhz in self.reached.items() if mhz < self.clocks[n].wanted)
 
 
+_MEMORY = ProgramMemory()
+
+
 def build(
     board: str,
     folder: Path,
@@ -194,32 +154,29 @@ def build(
     *,
     clock_mhz: float = CLOCK_MHZ,
     seeds: int = 1,
-    memory: str = ON_CHIP,
-    phase: float | None = None,
+    memory: ProgramMemory = _MEMORY,
     tell: Tell = silent,
 ) -> Built:
     """Place, route and pack the board ``board`` with the accelerator ``arch`` into ``folder``. If
     that is a Program's, it must fit into the memory, and its run is predicted.
 
-    Programs are kept in ``memory``, ``on-chip`` or ``sdram``; the clock at the SDRAM's pin comes
-    ``phase`` degrees, :data:`PHASE` by default, after its controller's. Of ``seeds`` placements,
-    two at a time, the fastest is taken: see :attr:`Built.meets`.
+    Of ``seeds`` placements, two at a time, the fastest is taken: see :attr:`Built.meets`.
 
     Raises :class:`~sigbit.errors.UserError` for boards and accelerators that do not exist or are
     not compatible, :class:`~sigbit_tools.toolchain.ToolchainError` if a tool fails.
     """
     watch = Stopwatch()
     with given(f"board {board}"):
-        wanted = _with_memory(registry.load(board), memory, phase)
+        wanted = memory.of(registry.load(board))
     config, clock = load_arch(arch), clock_mhz * 1e6
     with given(f"{config.name} on {board}"):
         wanted.clock(config, clock)
-    program = load_program(arch) if _is_program(arch) else None
+    program = load_program(arch) if names_program(arch) else None
     if program is not None and program.memory_bytes > wanted.memory_bytes:
         raise UserError(
             f"{program.name} needs {program.memory_bytes:,} bytes of memory, {board} has "
-            f"{wanted.memory_bytes:,} ({memory}): use {SDRAM} if the board has one, fewer images "
-            "per run, or a smaller network"
+            f"{wanted.memory_bytes:,} ({memory.kind}): use {SDRAM} if the board has one, fewer "
+            "images per run, or a smaller network"
         )
     make_folder(folder)
     tell(f"elaborating {board} with {config.name}")
@@ -227,6 +184,9 @@ def build(
         config, clock, seeds, progress=lambda what, done, of: tell(f"{board}: {what}", done, of)
     )
     best = made.fastest
+    written = _write(best, config, folder)
+    if memory.sweep:
+        written += write_phases(wanted, best, made.clock_hz, folder, tell)
     return Built(
         board=board,
         part=wanted.part.name,
@@ -241,46 +201,16 @@ def build(
         resources={kind: Cells(*counts) for kind, counts in best.utilization.items()},
         critical_path=best.critical,
         baud=made.baud,
-        memory=memory,
+        memory=memory.kind,
         memory_bytes=wanted.memory_bytes,
-        phase=None if memory == ON_CHIP else PHASE if phase is None else phase,
+        phase=memory.degrees,
         memory_mhz=best.memory_mhz,
-        predicted=None if program is None else _predicted(program, wanted, made),
+        predicted=None if program is None else PredictedRun.of(program, wanted, made),
         bitstream_bytes=best.bitstream.stat().st_size,
         folder=folder,
-        files=_write(best, config, folder),
+        files=written,
         **watch.read(),
     )
-
-
-def _is_program(arch: str | ArchConfig) -> TypeGuard[str]:
-    return isinstance(arch, str) and arch not in ACCELERATORS and Path(arch).suffix == ".sigbit"
-
-
-def _predicted(program: Program, board: registry.Board, made: registry.Built) -> PredictedRun:
-    """An estimate of a run of ``program``."""
-    timing = board.memory_timing(program.config, made.clock_hz)
-    cycles = predict(program, timing).cycles
-    moved = sum(port.bytes(program.config) for port in (*program.inputs, *program.outputs))
-    return PredictedRun(
-        program.name,
-        program.digest,
-        program.images,
-        cycles,
-        1e3 * cycles / made.clock_hz,
-        1e3 * moved * program.images * LINE_BITS / made.baud,
-    )
-
-
-def _with_memory(board: registry.Board, memory: str, phase: float | None) -> registry.Board:
-    """``board`` with the memory that is asked for. Raises ``ValueError`` if there is none."""
-    if memory == SDRAM:
-        return board.with_sdram(PHASE if phase is None else phase)
-    if memory != ON_CHIP:
-        raise ValueError(f"the memory must be {ON_CHIP} or {SDRAM}, not {memory!r}")
-    if phase is not None:
-        raise ValueError(f"a phase belongs to the memory {SDRAM}, which was not asked for")
-    return board
 
 
 def _clocks(made: registry.Built) -> dict[str, ClockGoal]:

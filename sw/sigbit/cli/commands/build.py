@@ -13,7 +13,7 @@ from sigbit.cli.console.grouped import grouped
 from sigbit.cli.console.options import Json, Report
 from sigbit.cli.console.synth_tables import show_built, show_project
 from sigbit.cli.console.telling import telling
-from sigbit.errors import CheckFailed, UserError
+from sigbit.errors import CheckFailed, UserError, given
 
 
 @grouped
@@ -55,7 +55,8 @@ def build(
             option = "--seeds" if goal.seeds is not None else "--report"
             raise UserError(f"{option}: {board} is placed and routed by Vivado, not here")
         if memory != MemoryOptions():
-            option = "--memory" if memory.memory is not None else "--phase"
+            asked = (("--memory", memory.memory), ("--phase", memory.phase), ("--sweep", True))
+            option = next(name for name, value in asked if value is not None)
             raise UserError(f"{option}: the memory of {board} is that of its processor")
         _project(board, output, arch, goal.freq, json)
     else:
@@ -84,23 +85,16 @@ def _built(
     report: Path | None,
 ) -> None:
     """Place, route and pack."""
-    from sigbit.flows.build import CLOCK_MHZ, ON_CHIP
+    from sigbit.flows.build import CLOCK_MHZ
     from sigbit.flows.build import build as flow
     from sigbit.flows.build_page import page
+    from sigbit.flows.program_memory import ON_CHIP, ProgramMemory
 
     freq, seeds = goal.freq or CLOCK_MHZ, goal.seeds or 1
-    chosen, phase = memory.memory or ON_CHIP, memory.phase
+    with given(f"board {board}"):
+        chosen = ProgramMemory(memory.memory or ON_CHIP, memory.phase, memory.sweep)
     with telling() as tell:
-        built = flow(
-            board,
-            output,
-            arch,
-            clock_mhz=freq,
-            seeds=seeds,
-            memory=chosen,
-            phase=phase,
-            tell=tell,
-        )
+        built = flow(board, output, arch, clock_mhz=freq, seeds=seeds, memory=chosen, tell=tell)
     show_built(built)
     write_json(json, built)
     write_report(report, partial(page, built))

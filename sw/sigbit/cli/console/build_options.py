@@ -38,3 +38,7 @@ class MemoryOptions:
             metavar="DEGREES", help="Delay of the SDRAM's clock, from 0 up to 360. [default: 90]"
         ),
     ] = None
+    sweep: Annotated[
+        bool,
+        typer.Option("--sweep", help="Also write a bitstream of every phase, for `sigbit phases`."),
+    ] = False
