@@ -115,6 +115,40 @@ def test_as_many_writes_wait_as_may() -> None:
     simulate(shell, test)
 
 
+def test_beats_wait_for_their_burst() -> None:
+    """A beat is taken when its burst has been accepted and the bus took the one before; data,
+    strobes and WLAST arrive with it."""
+    shell = AxiShell(CONFIG)
+    bursts = {5: 1, 6: 4, 20: 2}  # cycle from which a burst is offered, and its beats
+    sent: list[tuple[int, int, int]] = []
+
+    async def test(ctx: Any) -> None:
+        beats = accepted = 0
+        waiting = list(bursts.items())
+        ctx.set(shell.enable, 1)
+        await ctx.tick()
+        for cycle in range(40):
+            offered = bool(waiting) and waiting[0][0] <= cycle
+            ctx.set(shell.awready, cycle % 2)
+            ctx.set(shell.wready, cycle % 3 != 0)
+            ctx.set(shell.write.burst.valid, offered)
+            if offered:
+                ctx.set(shell.write.burst.payload, {"beat": 0, "length": waiting[0][1] - 1})
+            ctx.set(shell.write.beat.valid, 1)
+            ctx.set(shell.write.beat.payload, {"data": beats, "strobe": beats + 1})
+            if ctx.get(shell.wvalid) and ctx.get(shell.wready):
+                sent.append(tuple(map(ctx.get, (shell.wdata, shell.wstrb, shell.wlast))))
+            if ctx.get(shell.write.beat.ready):
+                beats += 1
+                assert beats <= accepted, "a beat without a burst"
+            if offered and ctx.get(shell.write.burst.ready):
+                accepted += waiting.pop(0)[1]
+            await ctx.tick()
+
+    simulate(shell, test)
+    assert sent == [(k, k + 1, int(k in (0, 4, 6))) for k in range(7)]
+
+
 def test_every_channel_is_progress() -> None:
     """``progress`` is high in the cycle after a transfer on each channel alone, and in no other."""
     shell = AxiShell(CONFIG)
