@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 from amaranth.hdl import Value
 from amaranth.hdl._ir import Fragment, build_netlist
 from amaranth.hdl._nir import Net
 from amaranth.lib import wiring
+from amaranth.lib.wiring import In
 
 from sigbit_hw.arch.bus import ADDRESS_BITS, PAGE_BITS
 from sigbit_hw.arch.config import PRESETS
@@ -105,8 +107,15 @@ IDLE: dict[str, dict[str, int]] = {
         "cause_index": 8,
         "overflow": 23,
     },
-    # Of COMPUTE it asks itself whether it has work.
-    "Control": {"executing": 1, "status": 28, "irq_set": 29, "irq_clear": 29, "count_overflow": 23},
+    # Of COMPUTE it asks itself whether it has work. It counts every cycle.
+    "Control": {
+        "executing": 1,
+        "status": 28,
+        "irq_set": 29,
+        "irq_clear": 29,
+        "count_overflow": 23,
+        "Counters.add_cycles": 3,
+    },
     # Bits of an instruction that none of COMPUTE has, and tokens of an engine for itself.
     "ComputeEngine": {"i__payload": 36},
     "Sequencer": {
@@ -122,7 +131,7 @@ IDLE: dict[str, dict[str, int]] = {
     "Steps": {"param": 35},
     **dict.fromkeys(("Fetch", "LoadEngine", "LoadFront"), READS),
 }
-"""Ports with idle bits, and how many."""
+"""Ports with idle bits, and how many; those of parts with the name of their class."""
 
 
 def ports_of(block: wiring.Component) -> dict[str, Value]:
@@ -131,8 +140,9 @@ def ports_of(block: wiring.Component) -> dict[str, Value]:
     return {"__".join(map(str, path)): Value.cast(value) for path, _, value in flat}
 
 
-def idle_bits(block: wiring.Component) -> dict[str, int]:
-    """Bits of ports that the block does not read, or that are constant, by port."""
+def idle_bits(block: wiring.Component, parts: list[wiring.Component]) -> dict[str, int]:
+    """Bits of ports that the block does not read, or that are constant, by port; of the blocks that
+    it consists of, bits of inputs that are constant."""
     ports = [(name, value, None) for name, value in ports_of(block).items()]
     netlist = build_netlist(Fragment.get(block, None), ports=ports)
     driven = netlist.top.ports_o
@@ -142,15 +152,28 @@ def idle_bits(block: wiring.Component) -> dict[str, int]:
     for name, (first, width) in netlist.top.ports_i.items():
         nets = (Net.from_cell(0, first + k) for k in range(width))
         idle[name] += sum(net not in used for net in nets)
+    for part in parts:
+        for path, member, value in part.signature.flatten(part):
+            if part is not block and member.flow is In:
+                name = ".".join(map(str, (type(part).__name__, *path)))
+                idle[name] += sum(net.is_const for net in netlist.signals[Value.cast(value)])
     return {name: count for name, count in idle.items() if count and name not in ("clk", "rst")}
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_every_bit_is_in_use(name: str) -> None:
+def test_every_bit_is_in_use(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts: list[wiring.Component] = []
+    made = wiring.Component.__init__
+
+    def noted(part: wiring.Component, *arguments: Any, **options: Any) -> None:
+        made(part, *arguments, **options)
+        parts.append(part)
+
+    monkeypatch.setattr(wiring.Component, "__init__", noted)
     block = BLOCKS[name]()
     empty = {name for name, value in ports_of(block).items() if not len(value)}
     assert empty <= {"write__part", "weight_write__part"}  # as a weight word is one beat
-    assert idle_bits(block) == IDLE.get(name, {})
+    assert idle_bits(block, parts) == IDLE.get(name, {})
 
 
 def test_the_top_joins_equals() -> None:
