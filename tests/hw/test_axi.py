@@ -1,15 +1,18 @@
 """The bus shell: what it accepts, what it reports, and the promises of an engine that is gone."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from amaranth.hdl import Signal
 from amaranth.sim import Simulator
 
+from sigbit_hw.arch.bus import ADDRESS_BITS, PAGE_BITS
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.timing import WRITES_MAX
-from sigbit_hw.gateware.bus.axi import PAGE_BITS, AxiShell
+from sigbit_hw.gateware.bus.axi import AxiShell
 from sigbit_sim.verification.axi_memory import AxiMemory
 
 CONFIG = PRESETS["nano"]
@@ -113,6 +116,31 @@ def test_as_many_writes_wait_as_may() -> None:
         assert not ctx.get(shell.violated)
 
     simulate(shell, test)
+
+
+@pytest.mark.parametrize("ports", [1, 4])
+def test_windows_that_leave_the_addresses(ports: int, rng: np.random.Generator) -> None:
+    """A port's part of the window ends at the last bus address, or before."""
+    config = replace(PRESETS["mid"], bus_bits=256, ports=ports, burst_beats=4)
+    shell, page = AxiShell(config), 1 << PAGE_BITS
+    most = (1 << ADDRESS_BITS) - page
+    seen = set()
+
+    async def test(ctx: Any) -> None:
+        for _ in range(200):
+            size = int(rng.integers(1 << int(rng.integers(1, 33))))
+            pages = -(-size // (ports * page))
+            base = most - (pages + int(rng.integers(-2, 3))) * page
+            base = min(max(base, 0), most)
+            ctx.set(shell.base, base >> PAGE_BITS)
+            ctx.set(shell.size, size)
+            await ctx.tick().repeat(2)
+            wraps = base + pages * page > most + page
+            assert ctx.get(shell.wraps) == wraps, (base, size)
+            seen.add(wraps)
+
+    simulate(shell, test)
+    assert seen == {False, True}
 
 
 def test_beats_wait_for_their_burst() -> None:
