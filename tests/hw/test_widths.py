@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from amaranth.hdl import Value
 from amaranth.hdl._ir import Fragment, build_netlist
-from amaranth.hdl._nir import Net
+from amaranth.hdl._nir import FlipFlop, Net
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -142,7 +142,7 @@ def ports_of(block: wiring.Component) -> dict[str, Value]:
 
 def idle_bits(block: wiring.Component, parts: list[wiring.Component]) -> dict[str, int]:
     """Bits of ports that the block does not read, or that are constant, by port; of the blocks that
-    it consists of, bits of inputs that are constant."""
+    it consists of, bits of inputs that are constant; bits of registers that only load constants."""
     ports = [(name, value, None) for name, value in ports_of(block).items()]
     netlist = build_netlist(Fragment.get(block, None), ports=ports)
     driven = netlist.top.ports_o
@@ -152,6 +152,9 @@ def idle_bits(block: wiring.Component, parts: list[wiring.Component]) -> dict[st
     for name, (first, width) in netlist.top.ports_i.items():
         nets = (Net.from_cell(0, first + k) for k in range(width))
         idle[name] += sum(net not in used for net in nets)
+    for cell in netlist.cells:
+        if isinstance(cell, FlipFlop):
+            idle["registers"] += sum(net.is_const for net in cell.data)
     for part in parts:
         for path, member, value in part.signature.flatten(part):
             if part is not block and member.flow is In:
