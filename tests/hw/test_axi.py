@@ -1,15 +1,18 @@
 """The bus shell: what it accepts, what it reports, and the promises of an engine that is gone."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from amaranth.hdl import Signal
 from amaranth.sim import Simulator
 
+from sigbit_hw.arch.bus import ADDRESS_BITS, PAGE_BITS
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.timing import WRITES_MAX
-from sigbit_hw.gateware.bus.axi import PAGE_BITS, AxiShell
+from sigbit_hw.gateware.bus.axi import AxiShell
 from sigbit_sim.verification.axi_memory import AxiMemory
 
 CONFIG = PRESETS["nano"]
@@ -113,6 +116,67 @@ def test_as_many_writes_wait_as_may() -> None:
         assert not ctx.get(shell.violated)
 
     simulate(shell, test)
+
+
+@pytest.mark.parametrize("ports", [1, 4])
+def test_windows_that_leave_the_addresses(ports: int, rng: np.random.Generator) -> None:
+    """A port's part of the window ends at the last bus address, or before."""
+    config = replace(PRESETS["mid"], bus_bits=256, ports=ports, burst_beats=4)
+    shell, page = AxiShell(config), 1 << PAGE_BITS
+    most = (1 << ADDRESS_BITS) - page
+    seen = set()
+
+    async def test(ctx: Any) -> None:
+        for _ in range(200):
+            size = int(rng.integers(1 << int(rng.integers(1, 33))))
+            if rng.random() < 0.3:  # whole pages, or a byte more or less
+                size = max(size // (ports * page) * ports * page + int(rng.integers(-1, 2)), 0)
+            pages = -(-size // (ports * page))
+            base = most - (pages + int(rng.integers(-2, 3))) * page
+            base = min(max(base, 0), most)
+            ctx.set(shell.base, base >> PAGE_BITS)
+            ctx.set(shell.size, size)
+            await ctx.tick().repeat(2)
+            wraps = base + pages * page > most + page
+            assert ctx.get(shell.wraps) == wraps, (base, size)
+            seen.add(wraps)
+
+    simulate(shell, test)
+    assert seen == {False, True}
+
+
+def test_beats_wait_for_their_burst() -> None:
+    """A beat is taken when its burst has been accepted and the bus took the one before; data,
+    strobes and WLAST arrive with it."""
+    shell = AxiShell(CONFIG)
+    bursts = {5: 1, 6: 4, 20: 2, 25: 200}  # cycle from which a burst is offered, and its beats
+    sent: list[tuple[int, int, int]] = []
+
+    async def test(ctx: Any) -> None:
+        beats = accepted = 0
+        waiting = list(bursts.items())
+        ctx.set(shell.enable, 1)
+        await ctx.tick()
+        for cycle in range(400):
+            offered = bool(waiting) and waiting[0][0] <= cycle
+            ctx.set(shell.awready, cycle % 2)
+            ctx.set(shell.wready, cycle % 3 != 0)
+            ctx.set(shell.write.burst.valid, offered)
+            if offered:
+                ctx.set(shell.write.burst.payload, {"beat": 0, "length": waiting[0][1] - 1})
+            ctx.set(shell.write.beat.valid, 1)
+            ctx.set(shell.write.beat.payload, {"data": beats, "strobe": beats % 256})
+            if ctx.get(shell.wvalid) and ctx.get(shell.wready):
+                sent.append(tuple(map(ctx.get, (shell.wdata, shell.wstrb, shell.wlast))))
+            if ctx.get(shell.write.beat.ready):
+                beats += 1
+                assert beats <= accepted, "a beat without a burst"
+            if offered and ctx.get(shell.write.burst.ready):
+                accepted += waiting.pop(0)[1]
+            await ctx.tick()
+
+    simulate(shell, test)
+    assert sent == [(k, k % 256, int(k in (0, 4, 6, 206))) for k in range(207)]
 
 
 def test_every_channel_is_progress() -> None:

@@ -1,10 +1,12 @@
 """Dot products against integer arithmetic, an input every cycle: plain RTL, and the form made of
 UltraScale+ cells with the vendor's cell models."""
 
+import itertools
+
 import numpy as np
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 from hypothesis import given, settings
@@ -263,6 +265,33 @@ def test_the_cheapest_form_is_chosen(form):
         products, tree = choose(dut.form, 1 + act.signed, lanes, dut.latency)
         assert products.inversion is form
         assert products.stages + len(tree.levels) <= dut.latency
+
+
+@pytest.mark.parametrize(
+    ("weight", "act", "signs", "inversion"),
+    [
+        (S31, S31, 2, Inversion.RAW),
+        (S31, S31, 2, Inversion.DIRECT),
+        (S31, U32, 1, Inversion.DIRECT),
+        (S40, S31, 2, Inversion.LATE),
+    ],
+)
+def test_tables_are_products(weight, act, signs, inversion):
+    """For every weight and activation; of an odd number of negative signs the complement."""
+    form = ProductForm(weight, act)
+    products = Products(form, signs, inversion)
+    count = products.inputs - sum(form.fields)
+    assert count == {Inversion.RAW: 0, Inversion.DIRECT: signs, Inversion.LATE: 1}[inversion]
+    tables = products.tables([Signal() for _ in range(products.inputs)])
+    rows = [
+        sum(t.rows[i] << bit for bit, t in enumerate(tables)) for i in range(len(tables[0].rows))
+    ]
+    assert rows == [
+        (a * w) ^ ((1 << form.bits) - 1) * (sum(negative) % 2)
+        for negative in itertools.product((0, 1), repeat=count)
+        for a in act.magnitudes
+        for w in weight.magnitudes
+    ]
 
 
 def test_possible_forms():

@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hw.blocks import simulate
 from hw.copies import copy
 from sigbit_hw.arch import regs
 from sigbit_hw.arch.bus import Response
 from sigbit_hw.arch.config import PRESETS, ArchConfig
 from sigbit_hw.arch.regs import Cause
+from sigbit_hw.arch.timing import BURSTS_AHEAD, WRITES_MAX
 from sigbit_hw.gateware import ports
+from sigbit_hw.gateware.bus.join import PortJoin
 from sigbit_sim.verification.machine import BASES, Machine
 
 TWO = replace(PRESETS["nano"], bus_bits=128, oc_lanes=8, ports=2)
@@ -36,6 +39,155 @@ def test_names() -> None:
     members = ports.accelerator(FOUR)
     assert len(members["m_axi3_rdata"].shape and range(members["m_axi3_rdata"].shape)) == 64
     assert "m_axi_rdata" not in members
+
+
+def parts_of(beat: int, config: ArchConfig) -> list[int]:
+    """The data of a beat that each port carries."""
+    bits = 8 * config.port_bytes
+    return [beat >> k * bits & (1 << bits) - 1 for k in range(config.ports)]
+
+
+def test_writes_of_all_ports() -> None:
+    """Every port gets its part of every beat, and a burst two cycles after its last beat. As many
+    bursts as may wait for a response are accepted, and one more when every port has answered."""
+    dut = PortJoin(TWO)
+    data = [k << 64 | 1000 + k for k in range(2 * WRITES_MAX + 10)]
+    accepted: list[int] = []
+    beats: list[int] = []
+    bursts: list[list[int]] = [[], []]
+    parts: list[list[tuple[int, int]]] = [[], []]
+    done: list[int] = []
+    answers = {100: (0,), 105: (1,), 110: (0, 1), 120: (1,), 121: (1,), 126: (0,), 130: (0,)}
+
+    async def test(ctx: Any) -> None:
+        write = dut.write
+        for port in dut.port_writes:
+            ctx.set(port.burst.ready, 1)
+            ctx.set(port.beat.ready, 1)
+        ctx.set(write.burst.valid, 1)
+        ctx.set(write.beat.valid, 1)
+        for cycle in range(140):
+            ctx.set(write.burst.payload, {"beat": 2 * len(accepted), "length": 1})
+            ctx.set(write.beat.payload, {"data": data[len(beats)], "strobe": 0x1234})
+            for k, port in enumerate(dut.port_writes):
+                ctx.set(port.done, k in answers.get(cycle, ()))
+                ctx.set(port.resp, 2 * (k in answers.get(cycle, ())) + (cycle == 120))
+                if ctx.get(port.burst.valid):
+                    bursts[k].append(cycle)
+                    burst = ctx.get(port.burst.payload)
+                    assert (burst.beat, burst.length) == (2 * len(bursts[k]) - 2, 1)
+                if ctx.get(port.beat.valid):
+                    beat = ctx.get(port.beat.payload)
+                    parts[k].append((beat.data, beat.strobe))
+            assert ctx.get(write.resp) == 2 * (cycle in answers) + (cycle == 120)
+            if ctx.get(write.done):
+                done.append(cycle)
+            if ctx.get(write.beat.ready):
+                beats.append(cycle)
+            if ctx.get(write.burst.ready):
+                accepted.append(cycle)
+            await ctx.tick()
+
+    simulate(dut, test)
+    assert len([cycle for cycle in accepted if cycle < 100]) == WRITES_MAX
+    assert done == [106, 111, 127, 131]
+    assert accepted[WRITES_MAX:] == [cycle + 1 for cycle in done]
+    assert [cycle - 1 for cycle in beats[::2]] == accepted
+    for k in (0, 1):
+        assert bursts[k] == [cycle + 2 for cycle in beats[1::2]]
+        strobe = (0x34, 0x12)[k]
+        assert parts[k] == [(parts_of(beat, TWO)[k], strobe) for beat in data[: len(beats)]]
+
+
+@pytest.mark.parametrize(("length", "beats"), [(16, BURSTS_AHEAD * 16), (1, 2 * BURSTS_AHEAD)])
+def test_a_port_may_lag(length: int, beats: int) -> None:
+    """Behind the others, by ``BURSTS_AHEAD`` whole bursts; of short ones, by as many as may wait to
+    be announced."""
+    dut, taken = PortJoin(TWO), []
+    assert TWO.burst_beats == 16
+
+    async def test(ctx: Any) -> None:
+        ahead, _ = dut.port_writes
+        for signal in (ahead.burst.ready, ahead.beat.ready):
+            ctx.set(signal, 1)
+        ctx.set(dut.write.burst.payload, {"beat": 0, "length": length - 1})
+        ctx.set(dut.write.burst.valid, 1)
+        ctx.set(dut.write.beat.valid, 1)
+        for cycle in range(60):
+            if ctx.get(dut.write.beat.ready):
+                taken.append(cycle)
+            await ctx.tick()
+
+    simulate(dut, test)
+    assert len(taken) == beats
+
+
+def test_room_for_all_that_is_requested() -> None:
+    """Beats of every burst in flight are taken from a port, whether or not the others deliver."""
+    config = replace(TWO, burst_beats=4, outstanding_reads=2)
+    dut, taken = PortJoin(config), []
+
+    async def test(ctx: Any) -> None:
+        first, second = dut.port_reads
+        ctx.set(first.beat.valid, 1)
+        for _ in range(20):
+            taken.append(ctx.get(first.beat.ready))
+            await ctx.tick()
+        assert not ctx.get(dut.read.beat.valid)
+        ctx.set(second.beat.valid, 1)
+        await ctx.tick().repeat(2)
+        assert ctx.get(dut.read.beat.valid)
+
+    simulate(dut, test)
+    assert sum(taken) == config.outstanding_reads * config.burst_beats
+
+
+def test_reads_of_all_ports(rng: np.random.Generator) -> None:
+    """A burst goes to all ports at once, when all accept it. A beat leaves two cycles after its
+    last part came, with the worst of their responses."""
+    dut = PortJoin(TWO)
+    often = rng.random((5, 300)) < 0.5
+    requested: list[int] = []
+    arrived: list[list[int]] = [[], []]
+    beats: list[tuple[int, int, int, int]] = []
+
+    async def test(ctx: Any) -> None:
+        read = dut.read
+        for cycle in range(300):
+            ready = [bool(often[k][cycle]) for k in (0, 1)]
+            for port, free in zip(dut.port_reads, ready, strict=True):
+                ctx.set(port.burst.ready, free)
+            ctx.set(read.burst.payload, {"beat": 2 * len(requested), "length": 1})
+            wanted = len(requested) < 20 and 2 * len(requested) - len(beats) < 4
+            ctx.set(read.burst.valid, wanted)
+            assert ctx.get(read.burst.ready) == all(ready)
+            for k, port in enumerate(dut.port_reads):
+                assert ctx.get(port.burst.valid) == (wanted and all(ready))
+                number = len(arrived[k])
+                here = number < 2 * len(requested) and bool(often[2 + k][cycle])
+                ctx.set(port.beat.valid, here)
+                resp = 2 * (number % 3 == k) + (number % 6 == k)
+                ctx.set(
+                    port.beat.payload, {"data": number + 7 * k, "resp": resp, "last": number % 2}
+                )
+                if here:
+                    assert ctx.get(port.beat.ready), "no room for a requested beat"
+                    arrived[k].append(cycle)
+            if wanted and all(ready):
+                requested.append(cycle)
+            ctx.set(read.beat.ready, bool(often[4][cycle]))
+            if ctx.get(read.beat.valid) and often[4][cycle]:
+                beat = ctx.get(read.beat.payload)
+                beats.append((cycle, beat.data, beat.resp, beat.last))
+            await ctx.tick()
+
+    simulate(dut, test)
+    assert [beat[1:] for beat in beats] == [
+        ((n + 7) << 64 | n, 2 * (n % 3 < 2) + (n % 6 < 2), n % 2) for n in range(40)
+    ]
+    least = [max(arrived[0][n], arrived[1][n]) + 2 for n in range(40)]
+    assert all(beat[0] >= cycle for beat, cycle in zip(beats, least, strict=True))
+    assert beats[0][0] == next(cycle for cycle in range(least[0], 300) if often[4][cycle])
 
 
 @pytest.mark.parametrize("what", ["read", "write"])

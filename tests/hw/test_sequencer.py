@@ -11,10 +11,10 @@ from sigbit_hw.arch import isa, regs
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import Engine, Instr, LoadKind, Opcode
 from sigbit_hw.arch.regs import Cause
-from sigbit_hw.arch.timing import IN_FLIGHT
+from sigbit_hw.arch.timing import IN_FLIGHT, SETTLE
 from sigbit_hw.gateware.control.csr import registers
 from sigbit_hw.gateware.control.decode import Decode
-from sigbit_hw.gateware.control.sequencer import EngineQueue, Tokens
+from sigbit_hw.gateware.control.sequencer import EngineQueue, Sequencer, Tokens
 from sigbit_sim.verification.machine import Machine
 
 CONFIG = PRESETS["nano"]
@@ -179,6 +179,67 @@ def test_instructions_in_flight() -> None:
     later = [cycle for cycle, _ in started[IN_FLIGHT:]]
     assert later[:5] == [cycle + 1 for cycle in finish]
     assert len(started) == 20
+
+
+@pytest.mark.parametrize(
+    ("program", "ended"),
+    [
+        ([HALT], None),
+        ([isa.Exec(run=1), HALT], None),
+        # The giver cannot be dispatched, as the queue is full, or as there is none.
+        ([isa.Exec(run=1, wait=1)] * (CONFIG.queue_depth + 3), Cause.TOKEN_UNDERFLOW),
+        ([isa.Exec(run=1, wait=1), HALT], Cause.TOKEN_UNDERFLOW),
+    ],
+)
+def test_standstill(program: list[Instr], ended: Cause | None) -> None:
+    """It is the end after HALT, and an error if a head waits for a token. With room in the queue,
+    the giver may still come."""
+    dut = Sequencer(CONFIG)
+    happened: list[tuple[bool, bool, int, int]] = []
+    last_taken = 0
+
+    async def bench(ctx: Any) -> None:
+        nonlocal last_taken
+        ctx.set(dut.fetch_quiet, 1)
+        ctx.set(dut.o_compute.ready, 1)
+        waiting = list(enumerate(program))
+        retiring: list[tuple[int, int]] = []
+        for cycle in range(70):
+            # The last instruction arrives late.
+            here = bool(waiting) and (len(waiting) > 1 or cycle >= 40)
+            ctx.set(dut.i.valid, here)
+            if here:
+                index, instr = waiting[0]
+                halt = instr.opcode == Opcode.HALT
+                engine = 0 if halt else 1 << isa.ENGINE_OF[instr.opcode]
+                decoded = {"word": instr.encode(), "index": index, "engine": engine}
+                ctx.set(dut.i.payload, {**decoded, "halt": halt, "legal": 1})
+            retires = bool(retiring) and retiring[0][0] == cycle
+            ctx.set(dut.retire_compute.valid, retires)
+            if retires:
+                ctx.set(dut.retire_compute.index, retiring.pop(0)[1])
+            if here and ctx.get(dut.i.ready):
+                waiting.pop(0)
+                last_taken = cycle
+            if ctx.get(dut.o_compute.valid):
+                retiring.append((cycle + 6, ctx.get(dut.o_compute.p.index)))
+            done, error = ctx.get(dut.done), ctx.get(dut.error.valid)
+            if done or error:
+                cause, index = ctx.get(dut.error.cause), ctx.get(dut.error.index)
+                happened.append((cycle, done, cause, index))
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    first, done, cause, index = happened[0]
+    assert done == (ended is None)
+    if ended is not None:
+        assert (cause, index) == (ended, 0)
+    full = len(program) > CONFIG.queue_depth
+    begin = last_taken + 1 if full else 40
+    assert begin + SETTLE <= first <= begin + SETTLE + 3
 
 
 def machine_of(rng: np.random.Generator) -> Machine:
