@@ -261,6 +261,18 @@ def _instruction(p: Program, opcode: Opcode, **changes: int) -> Program:
     return replace(p, instructions=isa.pack(code))
 
 
+def _listed(p: Program, field: str) -> Program:
+    """The last exec of each layer with one more of ``field``."""
+    last = {info.layer: number for number, info in enumerate(p.execs)}
+    return replace(
+        p,
+        execs=tuple(
+            replace(info, **{field: getattr(info, field) + 1}) if n == last[info.layer] else info
+            for n, info in enumerate(p.execs)
+        ),
+    )
+
+
 FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "wrong weights": (
         "legalize",
@@ -381,6 +393,9 @@ FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "emit",
         lambda p: replace(p, execs=(replace(p.execs[0], channel=1), *p.execs[1:])),
     ),
+    "channel beyond a layer": ("emit", lambda p: _listed(p, "channels")),
+    "row beyond a layer": ("emit", lambda p: _listed(p, "rows")),
+    "column beyond a layer": ("emit", lambda p: _listed(p, "columns")),
     "exec not listed": ("emit", lambda p: replace(p, execs=p.execs[1:])),
     "image not listed": (
         "emit",
