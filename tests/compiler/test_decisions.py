@@ -19,10 +19,9 @@ from sigbit.compiler.legalize.legalize import legalize
 from sigbit.compiler.order.access import Memory, Thread, accesses
 from sigbit.compiler.order.dependences import _History
 from sigbit.compiler.random_graph import Builder
-from sigbit.ir.integer import IntegerGraph
 from sigbit_hw.arch import addressing
 from sigbit_hw.arch.config import PRESETS, ArchConfig
-from sigbit_hw.arch.isa import Exec, Fill, Seg
+from sigbit_hw.arch.isa import Exec, Fill, Seg, Store
 from sigbit_hw.arch.program import Fold
 from sigbit_sim.interp.device import Interp
 
@@ -167,17 +166,45 @@ def test_copies_by_row_save_twice_their_cost(channels: int) -> None:
     assert pays == (channels > 64)
 
 
-def fills(graph: IntegerGraph, config: ArchConfig) -> int:
-    return sum(isinstance(i, Fill) for i in compile_graph(graph, config).listing)
-
-
-@pytest.mark.parametrize(("padding", "some"), [(0, False), (1, True)])
-def test_only_borders_are_filled(padding: int, some: bool) -> None:
-    """A value that is stored and never read through windows beyond it has none."""
+@pytest.mark.parametrize(
+    ("width", "kernel", "stride", "padding", "stored", "some"),
+    [
+        (8, (1, 2), (1, 1), 0, True, False),  # 7 columns of results: lines lie 9 slots apart
+        (7, (1, 1), (1, 2), 0, False, False),  # 4 even columns and 3 odd ones
+        (8, (1, 1), (1, 2), 0, True, False),
+        (8, (3, 3), (1, 1), 1, False, True),
+        (7, (3, 3), (1, 2), 1, True, True),
+    ],
+)
+def test_only_borders_are_filled(
+    width: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: int,
+    stored: bool,
+    some: bool,
+) -> None:
     b = builder()
-    x = b.conv([b.source(b.input((4, 8, 8), 1), 4, (1, 1))])
-    graph = b.graph(x, b.conv([b.source(x, 4, (3, 3), padding=(padding,) * 4)]))
-    assert bool(fills(graph, NANO)) == some
+    x = b.conv([b.source(b.input((4, 8, width), 1), 4, (1, 1))])
+    b.nodes[-1] = replace(b.nodes[-1], type=replace(b.type_of(x), zero=-3))
+    y = b.conv([b.source(x, 4, kernel, stride=stride, padding=(padding,) * 4)])
+    graph = b.graph(*[x, y][not stored :])
+    program = compile_graph(graph, NANO)
+    assert any(isinstance(i, Fill) for i in program.listing) == some
+    compare(program, graph, Interp(NANO, strict=True), 1)
+
+
+@pytest.mark.parametrize(("width", "some"), [(7, True), (8, False)])
+def test_phases_that_are_stored_are_even(width: int, some: bool) -> None:
+    """A value goes to memory and back in bands, with as many odd columns as even ones."""
+    small = replace(NANO, name="small", act_slots=256)
+    b = builder(small)
+    x = b.conv([b.source(b.input((4, 40, width), 1), 4, (1, 1))])
+    graph = b.graph(b.conv([b.source(x, 4, (3, 1), stride=(1, 2))]))
+    program = compile_graph(graph, small)
+    assert sum(isinstance(i, Store) for i in program.listing) > 1
+    assert any(isinstance(i, Fill) for i in program.listing) == some
+    compare(program, graph, Interp(small, strict=True), 1)
 
 
 def test_earliest_instructions_are_remembered() -> None:

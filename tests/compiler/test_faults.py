@@ -261,6 +261,18 @@ def _instruction(p: Program, opcode: Opcode, **changes: int) -> Program:
     return replace(p, instructions=isa.pack(code))
 
 
+def _listed(p: Program, field: str) -> Program:
+    """The last exec of each layer with one more of ``field``."""
+    last = {info.layer: number for number, info in enumerate(p.execs)}
+    return replace(
+        p,
+        execs=tuple(
+            replace(info, **{field: getattr(info, field) + 1}) if n == last[info.layer] else info
+            for n, info in enumerate(p.execs)
+        ),
+    )
+
+
 FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "wrong weights": (
         "legalize",
@@ -394,9 +406,8 @@ def test_every_pass_has_faults() -> None:
     assert {name for name, _ in FAULTS.values()} == {p.name for p in pipeline.PASSES}
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_fault(fault: str, graph: IntegerGraph, monkeypatch: pytest.MonkeyPatch) -> None:
-    name, change = FAULTS[fault]
+def plant(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[Any], Any]) -> None:
+    """Let ``change`` follow the pass ``name``."""
     passes = tuple(
         replace(p, run=lambda level, context, run=p.run: change(run(level, context)))
         if p.name == name
@@ -404,6 +415,12 @@ def test_fault(fault: str, graph: IntegerGraph, monkeypatch: pytest.MonkeyPatch)
         for p in pipeline.PASSES
     )
     monkeypatch.setattr(pipeline, "PASSES", passes)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault(fault: str, graph: IntegerGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, change = FAULTS[fault]
+    plant(monkeypatch, name, change)
     try:
         program = compile_graph(graph, TIGHT if name == "fit" else CONFIG, images=2)
     except VerifyError as error:
@@ -411,6 +428,18 @@ def test_fault(fault: str, graph: IntegerGraph, monkeypatch: pytest.MonkeyPatch)
     else:
         found = "" if right(program, graph) else "codes differ"
     assert found
+
+
+@pytest.mark.parametrize("size", [(3, 6), (9, 3)])
+@pytest.mark.parametrize("field", ["channels", "rows", "columns"])
+def test_what_is_listed_lies_inside_its_layer(
+    field: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = Builder(np.random.default_rng(1), CONFIG)
+    graph = b.graph(b.conv([b.source(b.input((4, *size), 1), 12, (1, 1))]))
+    plant(monkeypatch, "emit", lambda p: _listed(p, field))
+    with pytest.raises(VerifyError, match="writes outside layer"):
+        compile_graph(graph, CONFIG)
 
 
 def _without_token(code: list[Instr], giver: Engine, taker: Engine, number: int) -> list[Instr]:

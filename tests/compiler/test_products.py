@@ -99,6 +99,40 @@ def test_words_stay_on_chip(seed: int) -> None:
     assert sum(isinstance(i, Store) for i in program.listing) == 2
 
 
+@pytest.mark.parametrize("planes", [1, 2])
+def test_words_of_long_reductions_come_in_pieces(planes: int) -> None:
+    """More words for a block than the weight memory has: each EXEC of a block gets its own."""
+    b = Builder(np.random.default_rng(1), TIGHT)
+    left, right = b.input((80, 1, 3), planes), b.input((80, 1, 5), 1)
+    w = b.conv([b.source(right, 80, (1, 1), depthwise=True)], weights=True)
+    graph = b.graph(b.matmul(left, w))
+    program = compile_graph(graph, TIGHT)
+    low, high = program.write_window
+    loads = [i for i in program.listing if isinstance(i, Load) and i.kind == LoadKind.WEIGHTS]
+    pieces = [i.n0 for i in loads if low <= i.address < high]
+    assert sum(pieces) >= 2 * 20  # blocks of 4 output channels, slots of 4 channels
+    assert max(pieces) <= TIGHT.weight_words < 20
+    compare(program, graph, Interp(TIGHT, strict=True), 1)
+
+
+def test_words_for_parts_of_a_concatenation() -> None:
+    """A left operand that is too large for the chip is no longer one value: each of its parts is
+    multiplied by the words of its own channels."""
+    small = replace(NANO, name="small", act_slots=512)
+    b = Builder(np.random.default_rng(1), small)
+    x, right = b.input((4, 40, 6), 1), b.input((12, 1, 5), 1)
+    parts = []
+    for channels in (8, 4):
+        parts.append(b.conv([b.source(x, channels, (1, 1))]))
+        kind = replace(b.type_of(parts[0]), shape=b.nodes[-1].type.shape, zero=0)
+        b.nodes[-1] = replace(b.nodes[-1], type=kind)
+    left = b.gather(parts, [(t, c) for t, n in enumerate((8, 4)) for c in range(n)])
+    w = b.conv([b.source(right, 12, (1, 1))], weights=True)
+    graph = b.graph(b.matmul(left, w))
+    program = compile_graph(graph, small)
+    compare(program, graph, Interp(small, strict=True), 1)
+
+
 def test_refused_by_name() -> None:
     b = Builder(np.random.default_rng(1), NANO)
     x = b.input((3, 2, 2), 1)

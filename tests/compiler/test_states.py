@@ -31,6 +31,7 @@ from sigbit.compiler.tile.tiles import tile
 from sigbit.errors import VerifyError
 from sigbit.ir.integer import IntegerGraph, State
 from sigbit.ir.streaming import stream
+from sigbit_hw.arch import isa
 from sigbit_hw.arch.config import PRESETS
 from sigbit_hw.arch.isa import Load, Store
 from sigbit_hw.arch.program import Program
@@ -171,6 +172,25 @@ def delay() -> IntegerGraph:
     b.nodes[-1] = replace(b.nodes[-1], type=b.type_of(y))
     graph = b.graph(b.conv([b.source(s, 5, (1, 1))]), y)
     return replace(graph, states=(State(s, graph.output_names[1], np.zeros((6, 3, 3), np.int64)),))
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_nothing_but_states_is_known_before_a_run(images: int) -> None:
+    """What STORE has yet to write cannot be loaded: outputs, and the beat behind a state."""
+    program = compile_graph(delay(), NANO, images=images)
+    verify_hazards(program)
+    (state,), output = program.states, program.outputs[0]
+    end = state.offset + images * state.bytes(NANO)
+    code = program.listing
+    loads = [
+        n for n, i in enumerate(code) if isinstance(i, Load) and state.offset <= i.address < end
+    ]
+    assert loads
+    last = max(loads, key=lambda n: code[n].address)
+    for address in (output.offset, code[last].address + NANO.bus_bytes):
+        moved = [*code[:last], replace(code[last], address=address), *code[last + 1 :]]
+        with pytest.raises(VerifyError, match="uses WINDOW that may be never written"):
+            verify_hazards(replace(program, instructions=isa.pack(moved)))
 
 
 def scheduled(graph: IntegerGraph) -> Scheduled:

@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
+from sigbit.ir.convolution import conv2d, conv_transpose2d
 from sigbit.ir.floating import (
     Add,
     Conv2d,
@@ -14,6 +17,7 @@ from sigbit.ir.floating import (
     Placeholder,
 )
 from sigbit.ir.integer import GraphError
+from sigbit.ir.streaming import unroll
 
 X = Placeholder(name="x", shape=(2, 6, 6))
 SIDES = {"stride": (1, 1), "padding": (1, 1, 1, 1)}
@@ -58,6 +62,8 @@ def test_evaluates_as_pytorch() -> None:
         ((X, conv(weight="q")), "c: parameter 'q' does not exist"),
         ((X, conv(shape=(3, 5, 6))), r"c: gives \(3, 6, 6\), not \(3, 5, 6\)"),
         ((X, conv(shape=(3, 6, 6, 6))), "c: shape must have one to three sizes"),
+        ((Placeholder(name="x", shape=()),), "x: shape must have one to three sizes"),
+        ((Placeholder(name="x", shape=(2, 0, 6)),), "x: shape must have one to three sizes"),
         (
             (Placeholder(name="x", shape=(4, 6, 6)), conv()),
             "c: weights for 1 groups of 2 channels cannot read 4",
@@ -77,3 +83,38 @@ def test_evaluates_as_pytorch() -> None:
 def test_verifier_names_the_fault(nodes: tuple[Node, ...], message: str) -> None:
     with pytest.raises(GraphError, match=message):
         graph(*nodes)
+
+
+def test_sizes_of_one_are_shapes() -> None:
+    for shape in ((1,), (1, 1), (1, 1, 1)):
+        assert graph(Placeholder(name="c", shape=shape)).inputs[0].shape == shape
+
+
+def test_convolutions_with_row_major_operands_are_torchs() -> None:
+    """With the same arguments, and without."""
+    x, w, t = torch.randn(2, 4, 7, 6), torch.randn(6, 4, 3, 2), torch.randn(4, 3, 2, 3)
+    assert torch.equal(conv2d(x, w), F.conv2d(x, w))
+    assert torch.equal(conv_transpose2d(x, t), F.conv_transpose2d(x, t))
+    bias, grouped = torch.randn(6), w[:, :2]
+    some = (bias, (2, 1), (1, 3), (1, 2), 2)
+    assert torch.equal(conv2d(x, grouped, *some), F.conv2d(x, grouped, *some))
+    assert torch.equal(
+        conv_transpose2d(x, t, (2, 1), (1, 2), 2),
+        F.conv_transpose2d(x, t, stride=(2, 1), dilation=(1, 2), groups=2),
+    )
+
+
+def test_runs_with_states_follow_each_other() -> None:
+    """Each gets one sample of every input, and the states that the one before has left."""
+
+    def step(given: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        assert all(len(v) == 1 for v in given.values())
+        total = given["state"] + given["x"] * given["y"]
+        return {"total": total, "before": given["state"]}, {"state": total}
+
+    inputs = {"x": torch.tensor([[1], [2], [3]]), "y": torch.tensor([[10], [1], [2]])}
+    found = unroll(step, inputs, {"state": torch.tensor([[100]])})
+    assert {name: v.flatten().tolist() for name, v in found.items()} == {
+        "total": [110, 112, 118],
+        "before": [100, 110, 112],
+    }

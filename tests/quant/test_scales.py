@@ -7,6 +7,7 @@ import torch
 from sigbit.errors import QuantizationError
 from sigbit.quant.numbers.grid import LevelGrid, dequantize, quantize
 from sigbit.quant.numbers.scales import (
+    BINS,
     dda_scale,
     gaussian_error,
     gaussian_scale,
@@ -132,3 +133,17 @@ def test_histograms() -> None:
         zero, one = histogram(torch.zeros(size))
         assert zero.tolist() == [[0.0]]
         assert one.tolist() == [[1.0]]
+
+
+def test_intervals_of_histograms() -> None:
+    """Of equal width, from the largest magnitude below 0 to that above; both ends count."""
+    generator = torch.Generator().manual_seed(2)
+    for ends in ([-3.0, 3.0], [-3.0], [3.0]):
+        inner = torch.rand(5000, generator=generator, dtype=torch.float64) * 5.9 - 2.95
+        x = torch.cat([torch.tensor(ends, dtype=torch.float64), inner])
+        means, counts = histogram(x.view(-1, 1))
+        wanted, edges = np.histogram(x.numpy(), BINS, (-3.0, 3.0))
+        assert counts.shape == (1, BINS)
+        assert np.array_equal(counts[0], wanted)
+        sums = np.histogram(x.numpy(), edges, weights=x.numpy())[0]
+        assert np.allclose(means[0], sums / np.maximum(wanted, 1), atol=1e-12)

@@ -335,6 +335,8 @@ MISUSES = [
     ("gap must be a multiple of pixels=2, not 3", [replace(SEG, gap=3), OUT, EXEC]),
     ("drains, but no OUT", [FILL, SEG, EXEC]),
     ("reads slot 4096 of 4096", [replace(SEG, base=4095), OUT, replace(EXEC, run=2)]),
+    ("reads slot 4096 of 4096", [replace(SEG, n_ic=2, d_ic=4096), OUT, EXEC]),
+    ("reads slot -1 of 4096", [replace(SEG, n_ic=2, d_ic=-1), OUT, EXEC]),
     ("uses entry .1024. of WEIGHTS", [replace(SEG, n_ic=2), OUT, replace(EXEC, weights=1023)]),
     ("uses entry .8. of TABLE", [SEG, replace(OUT, table=7, n_planes=2), EXEC]),
     ("uses entry .-1. of ACTS", [SEG, replace(OUT, base=0, n_planes=2, d_plane=-1), EXEC]),
@@ -364,6 +366,13 @@ def test_misuse_names_the_instruction(message, code, rng):
         rf".*{message}",
     ):
         run(small(rng, code))
+
+
+def test_segments_that_the_table_has(rng):
+    few = replace(NANO, segments=4)
+    run(replace(small(rng, [isa.Seg(index=3)]), config=few))
+    with pytest.raises(ProgramError, match=r"instruction 1 .*writes segment 4 of 4"):
+        run(replace(small(rng, [SEG, isa.Seg(index=4)]), config=few))
 
 
 @pytest.mark.parametrize(
