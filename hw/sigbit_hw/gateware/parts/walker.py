@@ -1,6 +1,6 @@
 """Walks the slots of a block: ``for n2: for n1: for n0``, several slots of a run per cycle."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -8,16 +8,17 @@ from amaranth.utils import exact_log2
 from sigbit_hw.arch import isa
 from sigbit_hw.gateware.parts.product import truth_table
 
+_FIELDS = {f.name: f for f in isa.fields_of(isa.Opcode.FILL)}
 BLOCK = data.StructLayout(
     {
         "start": isa.SLOT_BITS,
         **{
-            name: isa.field_of(isa.Opcode.FILL, name).width
+            name: signed(_FIELDS[name].width) if _FIELDS[name].signed else _FIELDS[name].width
             for name in ("n0", "n1", "n2", "d1", "d2")
         },
     }
 )
-"""A block: its first slot, and the extents and distances of ``isa``, modulo ``2**SLOT_BITS``."""
+"""A block: its first slot, and the extents and distances of ``isa``."""
 
 
 class Countdown:
