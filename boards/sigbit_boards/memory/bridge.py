@@ -74,21 +74,21 @@ class AxiSide(wiring.Component):
         lanes = self.bus_bits // 32
         lane = user.host_index[: exact_log2(lanes)]
         takes, waits = Signal(), Signal()  # the register is free; the host waits for its word
+        # What the host wants, a cycle late: it comes through the logic of its link.
+        wants, wants_write = Signal(), Signal()
         host, read, write = Signal(), Signal(), Signal()
         writing, index, fault = Signal(), Signal.like(asked.index), Signal()
         read_fault = bus.araddr[end:].any()
         m.d.comb += [
             takes.eq(~self.requests.valid | self.requests.ready),
-            host.eq(
-                takes & ~user.host_done & (user.host_write | user.host_read & ~waits & due.i.ready)
-            ),
+            host.eq(takes & wants & (wants_write | due.i.ready)),
             bus.arready.eq(takes & due.i.ready & ~host),
             read.eq(bus.arready & bus.arvalid),
             bus.awready.eq(~writing & ~bus.bvalid),
             bus.wready.eq(takes & writing & ~host & ~read),
             write.eq(bus.wready & bus.wvalid),
             bus.bresp.eq(Mux(fault, Response.DECERR, Response.OKAY)),
-            due.i.valid.eq(read | host & user.host_read),
+            due.i.valid.eq(read | host & ~wants_write),
             due.i.p.length.eq(Mux(host, 0, bus.arlen)),
             due.i.p.host.eq(host),
             due.i.p.fault.eq(~host & read_fault),
@@ -96,7 +96,7 @@ class AxiSide(wiring.Component):
         with m.If(takes):
             m.d.sync += [
                 self.requests.valid.eq(host | read & ~read_fault | write & ~fault),
-                asked.write.eq(Mux(host, user.host_write, ~read)),
+                asked.write.eq(Mux(host, wants_write, ~read)),
                 asked.index.eq(
                     Mux(
                         host,
@@ -112,7 +112,7 @@ class AxiSide(wiring.Component):
                         write,
                         bus.wdata,
                         Mux(
-                            host & user.host_write,
+                            host & wants_write,
                             user.host_data.replicate(lanes),
                             due.i.p.length,
                         ),
@@ -133,10 +133,12 @@ class AxiSide(wiring.Component):
             m.d.sync += bus.bvalid.eq(0)
         came = due.o.valid & due.o.p.host & self.beats.valid
         m.d.sync += [
-            user.host_done.eq(host & user.host_write | came),
+            wants.eq((user.host_write | user.host_read) & ~user.host_done & ~waits & ~host),
+            wants_write.eq(user.host_write),
+            user.host_done.eq(host & wants_write | came),
             user.host_word.eq(self.beats.payload.word_select(lane, 32)),
         ]
-        with m.If(host & user.host_read):
+        with m.If(host & ~wants_write):
             m.d.sync += waits.eq(1)
         with m.If(came):
             m.d.sync += waits.eq(0)

@@ -1,16 +1,17 @@
 """An SDRAM behind AXI4, with a second port for a host, in a clock domain of its own."""
 
 from amaranth.hdl import Cat, ClockSignal, Const, DomainRenamer, Instance, IOPort, Module, Mux
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from sigbit_boards.memory.access import Access
 from sigbit_boards.memory.async_queue import AsyncQueue
 from sigbit_boards.memory.bridge import SIZE, AxiSide, NativeSide, request
-from sigbit_boards.memory.controller import DQ_BITS, NAME
+from sigbit_boards.memory.controller import DQ_ADDRESS_BITS, DQ_BITS, NAME
 from sigbit_boards.memory.native import NativePort
 from sigbit_boards.memory.startup import Initialiser, MemoryTest
+from sigbit_hw.gateware.parts.queue import Skid
 
 DOMAIN = "memory"
 """Clock domain of the controller."""
@@ -89,14 +90,23 @@ class Sdram(wiring.Component):
         return m
 
     def _control(self, m: Module, initialiser: Initialiser, port: wiring.PureInterface) -> None:
+        # The controller's arbiter answers through much logic.
+        given = data.StructLayout({"write": 1, "address": DQ_ADDRESS_BITS})
+        m.submodules.commands = commands = DomainRenamer(DOMAIN)(Skid(given))
+        m.d.comb += [
+            commands.i.valid.eq(port.valid),
+            commands.i.p.write.eq(port.write),
+            commands.i.p.address.eq(port.address),
+            port.ready.eq(commands.i.ready),
+        ]
         m.submodules.controller = Instance(
             NAME,
             i_clk=ClockSignal(DOMAIN),
             i_rst=Const(0),
-            i_user_port_native_0_cmd_valid=port.valid,
-            o_user_port_native_0_cmd_ready=port.ready,
-            i_user_port_native_0_cmd_we=port.write,
-            i_user_port_native_0_cmd_addr=port.address,
+            i_user_port_native_0_cmd_valid=commands.o.valid,
+            o_user_port_native_0_cmd_ready=commands.o.ready,
+            i_user_port_native_0_cmd_we=commands.o.p.write,
+            i_user_port_native_0_cmd_addr=commands.o.p.address,
             i_user_port_native_0_wdata_valid=Const(1),
             o_user_port_native_0_wdata_ready=port.take,
             i_user_port_native_0_wdata_we=port.mask,
