@@ -26,7 +26,7 @@ def phases(
     Loads the bitstreams of all phases, each of which tests the memory at start, and leaves the
     board with the middle of those that find no fault. Exits with 1 if all of them find some.
     """
-    from sigbit.flows.phases import sweep_phases
+    from sigbit.flows.phases import phase_file, sweep_phases
 
     with telling() as tell:
         found = sweep_phases(device, folder, tell=tell)
@@ -45,7 +45,8 @@ def phases(
             "the memory fails its test with every phase: is it a board with this SDRAM? A lower "
             "--freq gives it more time"
         )
+    board, bitstream = device.partition(":")[0], folder / phase_file(found.best)
     say(
-        f"the board has the bitstream of {found.best:g} degrees: `sigbit load --flash` keeps it, "
-        f"--phase {found.best:g} builds it"
+        f"the board has the bitstream of {found.best:g} degrees: `sigbit load {board} {bitstream} "
+        f"--flash` keeps it, `sigbit build --phase {found.best:g}` makes others like it"
     )
