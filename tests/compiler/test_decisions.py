@@ -13,6 +13,7 @@ from sigbit.compiler import compile_graph
 from sigbit.compiler.fit.bands import band
 from sigbit.compiler.fit.cut import extent
 from sigbit.compiler.fit.strided import split_rows
+from sigbit.compiler.legalize.batch import MAX_PHASES
 from sigbit.compiler.legalize.fold import choose_folds
 from sigbit.compiler.legalize.join import Clone, join
 from sigbit.compiler.legalize.legalize import legalize
@@ -41,6 +42,8 @@ LINES = Fold((1, 4), (1, 1), (0, 0, 0, 0), (1, 1))
         # as many steps each: the smaller tensor, of 8 lines with one slot or 7 with two
         (1, (2, 4), (1, 1), (8, 9), LINES),
         (1, (2, 4), (4, 1), (8, 9), Fold((2, 4), (4, 1), (0, 0, 0, 0), (1, 1))),
+        # as many slots, too: whole windows
+        (1, (2, 4), (2, 1), (8, 9), Fold((2, 4), (2, 1), (0, 0, 0, 0), (1, 1))),
         # 4 by 4 pixels of 3 slots, or 9 lines of 4 pixels of one
         (1, (3, 3), (2, 2), (9, 9), Fold((1, 3), (1, 2), (0, 0, 0, 0), (1, 1))),
         # nothing to gain: 4 channels fill the lanes
@@ -61,6 +64,19 @@ def test_folds_save_most_steps(
     assert choose_folds(graph, NANO) == ({} if fold is None else {x: fold})
     program = compile_graph(graph, NANO)
     compare(program, graph, Interp(NANO, strict=True), 1)
+
+
+def test_strides_of_more_columns_than_phases_need_folds() -> None:
+    def folds(stride: tuple[int, int], padding: int = 0) -> list[Fold]:
+        b = builder()
+        x = b.input((4, 2 * MAX_PHASES, 2 * MAX_PHASES + 2), 1)
+        source = b.source(x, 4, (1, 1), stride=stride, padding=(0, 0, 0, padding))
+        return list(choose_folds(b.graph(b.conv([source])), NANO).values())
+
+    assert folds((1, MAX_PHASES)) == folds((MAX_PHASES + 1, 1)) == []
+    wide = (1, MAX_PHASES + 1)
+    assert folds(wide) == [Fold((1, 1), wide, (0, 0, 0, 0), (1, 1))]
+    assert folds(wide, -1) == []  # pixels that are cut off have no place in a fold
 
 
 def concatenation(b: Builder, *tensors: str) -> str:

@@ -179,3 +179,22 @@ def test_gradients_only_where_they_are_wanted() -> None:
     assert y.grad.dtype == torch.float32
     assert y.grad[0] == 0
     assert torch.allclose(y.grad[1:].double(), wanted[1:])
+
+
+def test_scales_alone_may_be_trained() -> None:
+    quantizer = quantizer_of("LSQ+")
+    pre, scale = Preactivation(), real(0.11).requires_grad_()
+    pre.step.fill_(1 / 16)
+    y = torch.arange(-128, 128).double()
+    silu = unary("silu")
+    got = lookup(y, pre.step, scale, silu, pre, quantizer)
+    got.sum().backward()
+    v = evaluate(silu, y / 16) / 0.11
+    inside = (v >= -3) & (v <= 12)
+    assert scale.grad.item() == pytest.approx(float((got.detach() - v * inside).sum()) / 0.11)
+    assert quantizer.offset.grad.item() == float((~inside).sum())
+    scale = real(0.11)
+    quantizer.offset.grad = None
+    lookup(y, pre.step, scale, silu, pre, quantizer).sum().backward()
+    assert scale.grad is None
+    assert quantizer.offset.grad.item() == float((~inside).sum())

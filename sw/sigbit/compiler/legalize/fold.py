@@ -59,7 +59,8 @@ def _best(node: Input, source: Source, config: ArchConfig) -> Fold | None:
             channels, *size = fold.shape(node.type.shape)
             slots = -(-channels // config.ic_lanes)
             options.append((height * slots, size[0] * size[1] * slots, fold))
-    return min(options, key=lambda option: option[:2], default=(0, 0, None))[2]
+    best = min(options, key=lambda option: option[:2], default=None)
+    return best[2] if best else None
 
 
 def _lines(source: Source) -> Fold:

@@ -53,7 +53,7 @@ class Preactivation(nn.Module):
         low, high = min(float(x[min(first, last)]), 0.0), max(float(x[max(first, last)]), 0.0)
         step = max(high - low, 1e-9) / BYTE
         self.step.fill_(step)
-        self.start.fill_(max(-BYTE, min(0, round(low / step))))
+        self.start.fill_(round(low / step))  # from -255 to 0, as 0 lies inside
 
     def points(self, y_scale: Tensor) -> Tensor:
         """Return the values of x (float64) for y = -128 … 127."""

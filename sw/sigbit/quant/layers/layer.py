@@ -81,7 +81,7 @@ class QuantLayer(RealLayer):
         preactivation: Preactivation | None,
         follows: bool,
         is_output: bool,
-        weight_factor: int = 1,
+        weight_factor: int,
     ) -> None:
         super().__init__(plan, values, weight_quantizer, out_quantizer)
         self.weight_factor = weight_factor
