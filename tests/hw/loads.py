@@ -5,17 +5,14 @@ import numpy as np
 from sigbit_hw.arch import images
 from sigbit_hw.arch.addressing import block_slots
 from sigbit_hw.arch.config import ArchConfig
-from sigbit_hw.arch.isa import Fill, Load, LoadKind, Opcode, field_of
+from sigbit_hw.arch.isa import Fill, Load, LoadKind
 
 FILL = Fill(code=200, dst=6, n0=5, n1=4, n2=3, d1=2, d2=-1, signal=4)
 
 
 def command_of(instr: Load | Fill, index: int) -> dict[str, int]:
-    """The command of an instruction, distances modulo; of a FILL, ``beats`` mean nothing."""
-    block = {
-        name: getattr(instr, name) % (1 << field_of(Opcode.FILL, name).width)
-        for name in ("n0", "n1", "n2", "d1", "d2")
-    }
+    """The command of an instruction; of a FILL, ``beats`` mean nothing."""
+    block = {name: getattr(instr, name) for name in ("n0", "n1", "n2", "d1", "d2")}
     own: dict[str, int] = (
         {"kind": instr.kind, "fill": 0, "beats": instr.beats}
         if isinstance(instr, Load)
