@@ -179,7 +179,7 @@ def constant(
 
 def idle_bits(block: wiring.Component, parts: list[wiring.Component]) -> dict[str, int]:
     """Bits of ports that the block does not read, or that are constant, by port; of the blocks that
-    it consists of, bits of inputs that are constant; bits of registers that keep what they begin with."""
+    it consists of, bits of inputs that are constant; bits of registers that never change."""
     ports = [(name, value, None) for name, value in ports_of(block).items()]
     netlist = build_netlist(Fragment.get(block, None), ports=ports)
     driven = netlist.top.ports_o
