@@ -31,6 +31,10 @@ def test_the_centre_is_cut() -> None:
     image = np.arange(25, dtype=np.uint8).reshape(1, 5, 5)
     cut = ImagePreprocessing((2, 3), (0.0,), (1.0,), scale=1.0, resize=5)
     assert cut(image).tolist() == [[[[6, 7, 8], [11, 12, 13]]]]
+    wide = ImagePreprocessing((1, 4), (0.0,), (1.0,), scale=1.0, resize=5)
+    assert wide(image).tolist() == [[[[10, 11, 12, 13]]]]
+    high = ImagePreprocessing((4, 1), (0.0,), (1.0,), scale=1.0, resize=5)
+    assert high(image).tolist() == [[[[2], [7], [12], [17]]]]
     whole = ImagePreprocessing((5, 5), (0.0,), (1.0,), scale=1.0, resize=5)
     assert (whole(image)[0, 0] == image[0]).all()
 

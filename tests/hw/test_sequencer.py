@@ -109,6 +109,7 @@ def test_token_counters(giver: Engine, rng: np.random.Generator) -> None:
         exceeded = None
         for cycle in range(1000):
             error = dut.error
+            ctx.set(retire.index, cycle)
             if exceeded is not None:
                 assert ctx.get(error.valid)
                 assert ctx.get(error.cause) == Cause.TOKEN_OVERFLOW
@@ -118,7 +119,6 @@ def test_token_counters(giver: Engine, rng: np.random.Generator) -> None:
             valid, signal = int(rng.integers(2)), int(rng.integers(8)) & ~(1 << giver)
             ctx.set(retire.valid, valid)
             ctx.set(retire.signal, signal)
-            ctx.set(retire.index, cycle)
             for taker in takers:
                 name = taker.name.lower()
                 assert ctx.get(getattr(dut, f"tokens_{name}")) == (given[taker] > 0) << giver

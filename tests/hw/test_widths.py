@@ -5,9 +5,10 @@ import importlib
 import inspect
 import pkgutil
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -110,6 +111,7 @@ IDLE: dict[str, dict[str, int]] = {
         "registers": 114,
     },
     # Of COMPUTE it asks itself whether it has work. It counts every cycle, most events one by one.
+    # Causes and indices have fewer than 32 bits.
     "Control": {
         "executing": 1,
         "status": 28,
@@ -117,7 +119,7 @@ IDLE: dict[str, dict[str, int]] = {
         "irq_clear": 29,
         "count_overflow": 23,
         "Counters.add_cycles": 3,
-        "registers": 14,
+        "registers": 50,
     },
     # Bits of a word that the engine's instructions do not have, and tokens of an engine for itself.
     "EngineQueue": {"o__payload": 66},
@@ -136,14 +138,17 @@ IDLE: dict[str, dict[str, int]] = {
         "error__cause": 4,
     },
     # The same, and drain times beyond those of nano; zeros that requantizers shift in.
-    "ComputeEngine": {"i__payload": 36, "NestWalker.i.payload": 12, "registers": 16},
+    "ComputeEngine": {"i__payload": 36, "NestWalker.i.payload": 12, "registers": 28},
     "Drain": {"registers": 16},
     "Requantizer": {"registers": 4},
     # It takes of a channel's parameters the step alone.
     "Steps": {"param": 35},
     # A chunk is a burst at most.
     "Fetch": {**READS, "read__request__payload": 19},
-    **dict.fromkeys(("LoadEngine", "LoadFront"), READS),
+    "LoadFront": READS,
+    # A beat of nano has one unit or four.
+    "LoadBack": {"registers": 1},
+    "LoadEngine": {**READS, "registers": 1},
 }
 """Ports with idle bits, and how many; those of parts with the name of their class."""
 
@@ -154,24 +159,27 @@ def ports_of(block: wiring.Component) -> dict[str, Value]:
     return {"__".join(map(str, path)): Value.cast(value) for path, _, value in flat}
 
 
-def constant(netlist: Netlist, net: Net) -> Net | None:
-    """The 0 or 1 that a net always is, if its statements assign nothing else."""
-    if net.is_const:
-        return net
+def constant(
+    netlist: Netlist, net: Net, held: Mapping[Net, Net] = MappingProxyType({})
+) -> Net | None:
+    """The 0 or 1 that a net always is, if its statements assign nothing else; ``held``: registers,
+    and what they begin with."""
+    if net.is_const or net in held:
+        return held.get(net, net)
     cell = netlist.cells[net.cell]
     if not isinstance(cell, AssignmentList):
         return None
-    values = {constant(netlist, cell.default[net.bit])}
+    values = {constant(netlist, cell.default[net.bit], held)}
     for one in cell.assignments:
         if one.start <= net.bit < one.start + len(one.value):
-            value = constant(netlist, one.value[net.bit - one.start])
+            value = constant(netlist, one.value[net.bit - one.start], held)
             values = {value} if one.cond == Net.from_const(1) else values | {value}
     return values.pop() if len(values) == 1 else None
 
 
 def idle_bits(block: wiring.Component, parts: list[wiring.Component]) -> dict[str, int]:
     """Bits of ports that the block does not read, or that are constant, by port; of the blocks that
-    it consists of, bits of inputs that are constant; bits of registers that only load constants."""
+    it consists of, bits of inputs that are constant; bits of registers that never change."""
     ports = [(name, value, None) for name, value in ports_of(block).items()]
     netlist = build_netlist(Fragment.get(block, None), ports=ports)
     driven = netlist.top.ports_o
@@ -186,9 +194,12 @@ def idle_bits(block: wiring.Component, parts: list[wiring.Component]) -> dict[st
         count(name, nets)
     for name, (first, width) in netlist.top.ports_i.items():
         idle[name] += sum(Net.from_cell(0, first + k) not in used for k in range(width))
-    for cell in netlist.cells:
+    for number, cell in enumerate(netlist.cells):
         if isinstance(cell, FlipFlop):
-            count("registers", cell.data)
+            for k, net in enumerate(cell.data):
+                begins = Net.from_const(cell.init >> k & 1)
+                stays = constant(netlist, net, {Net.from_cell(number, k): begins})
+                idle["registers"] += stays is not None
     for part in parts:
         for path, member, value in part.signature.flatten(part):
             if part is not block and member.flow is In:
