@@ -58,7 +58,7 @@ class QuantPair(nn.Module):
             known = torch.ones_like(a, dtype=torch.bool)
             for x, grid in zip((a, b), self.in_grids, strict=True):
                 known &= (x == x.round()) & (x >= grid.low) & (x <= grid.high)
-            entry = ((a + b * self.width - self.first) * known).long()
+            entry = (a + b * self.width - self.first).where(known, 0).long()
             exact = self._table(scales).to(a)[entry].where(known, smooth)
         return Levels(exact + (smooth - smooth.detach()), out_scale)
 
