@@ -204,6 +204,24 @@ def test_norms_of_the_batch_are_those_of_whole_sums() -> None:
     assert found([source()]) == ()
 
 
+def test_sums_before_a_norm() -> None:
+    """What is added there, with its factor: biases that only this norm follows."""
+    values = {"b": numbers(4, seed=1)}
+    one, other = (norm(name, 4, values) for name in "mn")
+    biases = (
+        BiasPlan("b", (one,), 2.5),
+        BiasPlan("b", (one,), -1.0, (3, 2, 1, 0)),
+        BiasPlan("b", (other,), 3.0),
+        BiasPlan("b", (one, other)),
+        BiasPlan(other, (one,)),
+        BiasPlan("b"),
+    )
+    real = made(layer((), biases, 4), values)
+    assert torch.equal(real._offset(one), values["b"] * 2.5 - values["b"].flip(0))
+    assert torch.equal(real._offset(other), values["b"] * 3)
+    assert made(layer((), biases[4:], 4), values)._offset(one) == 0
+
+
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("shape", [(2, 4, 1, 1), (3, 4, 2, 5)])
 def test_statistics_of_the_batch(shape: tuple[int, ...], affine: bool) -> None:
