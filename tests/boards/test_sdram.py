@@ -37,7 +37,7 @@ def test_its_memory_and_a_program() -> None:
 def test_data_that_come_too_late_are_told() -> None:
     """As with a wrong phase; the memory is not used."""
     with Pins(SETTING, flight=4_000) as board:
-        told = r"failed its test at start: [\d,]+ words were wrong, on data lines 0, 1, .* --phase"
+        told = r"failed its test at start: [\d,]+ words were wrong, on data lines 0, 1, .* phase of"
         with pytest.raises(BoardError, match=told):
             transport(board)
 
