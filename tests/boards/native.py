@@ -31,6 +31,8 @@ class Controller:
         self.port, self.rng, self.stall = port, rng, stall
         self.words: dict[int, int] = {}
         self.commands = 0
+        self.over = False
+        """It drives the port no longer."""
         self.first = self.last = 0
         """Cycles of the first and the last command."""
 
@@ -41,6 +43,8 @@ class Controller:
         ready = 0
         async for _, _, valid, write, address, data, mask in ticks:
             now += 1
+            if self.over:
+                break
             if taking is not None:
                 self._write(self.place(taking), data, mask)
             if valid and ready:

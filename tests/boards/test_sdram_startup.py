@@ -74,6 +74,30 @@ def test_words_are_all_over_the_memory() -> None:
         assert 0.3 < sum(place >> bit & 1 for place in PLACES) / TESTED < 0.7
 
 
+def test_the_words_of_others_do_not_count() -> None:
+    """The port tells of every word of the memory, whoever asked for it."""
+    dut = MemoryTest()
+    memory = Faulty(dut.port)
+    simulator = clocked(DomainRenamer(DOMAIN)(dut), 10)
+    kept: list[tuple[int, int, int]] = []
+
+    async def test(ctx) -> None:
+        ctx.set(dut.start, 1)
+        await ctx.tick(DOMAIN).until(dut.done)
+        memory.over = True
+        await ctx.tick(DOMAIN)
+        for written in (1, 0):
+            ctx.set(dut.port.take, written)
+            ctx.set(dut.port.came, not written)
+            await ctx.tick(DOMAIN).repeat(TESTED + 2)
+            kept.append((ctx.get(dut.done), ctx.get(dut.wrong), ctx.get(dut.lines)))
+
+    simulator.add_testbench(memory.run, background=True)
+    simulator.add_testbench(test)
+    simulator.run()
+    assert kept == [(1, 0, 0)] * 2
+
+
 @pytest.mark.parametrize("line", [0, 15])
 def test_a_stuck_data_line_is_named(line: int) -> None:
     wrong, lines = outcome(stuck=1 << line)

@@ -136,6 +136,7 @@ class MemoryTest(wiring.Component):
     start : In(1)
         Held.
     port : Out(NativePort)
+        Others may use the same memory once the test is done.
     done : Out(1)
     wrong : Out
         Number of wrong words.
@@ -173,7 +174,7 @@ class MemoryTest(wiring.Component):
             m.d.sync += asked.eq(asked + 1)
             with m.If(asked[:low] == RUN - 1):
                 m.d.sync += block.eq(block + BLOCK_STEP)
-        with m.If(Mux(reads, port.came, port.take)):
+        with m.If(Mux(reads, port.came, port.take) & ~self.done):
             m.d.sync += [moved.eq(moved + 1), word.eq(word + WORD_STEP)]
         with m.If(moved == TESTED):
             m.d.sync += [reads.eq(~reads), asked.eq(0), moved.eq(0), block.eq(0), word.eq(0)]
