@@ -46,6 +46,7 @@ _ROOM = "a stage that always has room for what was asked for"
 _SIGNALS = "every instruction of LOAD and STORE may signal"
 _WAITING = "content that had to wait in none of these runs; proofs of streams take any"
 _WHOLE = "the fetch asks for whole steps of 64 bytes"
+_UNITS = "a beat has one unit, or four if they are slots"
 CONSTANT = "a condition that is constant on this accelerator"
 _NET = "a value within an expression, whose operands and result have names and count"
 
@@ -77,6 +78,7 @@ WAIVERS = (
     Waiver("toggle", "_skid$|_reader_out$", r"^spare[.\[]", _WAITING),
     Waiver("toggle", "_reader_fetch$", r"^(beat|count)\[", _WHOLE),
     Waiver("toggle", "_store_packer$", r"^have\[0\]", "the first slot of a beat is always there"),
+    Waiver("toggle", "load_back", r"^unit_limit\[1\]", _UNITS),
     Waiver(
         "toggle", "load_back|store_reader|store_check", r"^(slot|following|plane|run|end)\[", _FIELD
     ),
