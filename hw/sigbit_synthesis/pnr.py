@@ -21,6 +21,7 @@ BITSTREAM = "board.bit"
 CONFIG = "board.config"
 """File name of its configuration as text."""
 _KEPT = (BITSTREAM, CONFIG, "board.lpf", "report.json", "log.txt")
+"""Files of a placement that stay in the cache."""
 _MEMORY_CLOCK = ("memory_clk", "$glbnet$memory_clk")
 """nextpnr's names of the clock of an external memory."""
 

@@ -74,14 +74,21 @@ def phase_steps(oscillator: float, clock: float, phase: float) -> int:
     return round(phase / 360 * 8 * divider) % (8 * divider)
 
 
+def _delays(oscillator: float, clock: float, phase: float) -> tuple[int, int]:
+    """Delay of the clock at the memory's pin in cycles of the generator's own oscillator, half a
+    cycle of the memory's clock included, and in further eighths of them."""
+    _, divider = _divider(oscillator, clock)
+    cycles, eighths = divmod(phase_steps(oscillator, clock, phase), 8)
+    return divider // 2 + cycles, eighths
+
+
 def with_phase(config: str, oscillator: float, clock: float, phase: float) -> str:
     """Return the text of a placed and routed configuration, as nextpnr writes it, with another
     ``phase`` of the clock at the memory's pin; raises ``ValueError`` as :func:`phase_steps` does.
     """
-    _, divider = _divider(oscillator, clock)
-    cycles, eighths = divmod(phase_steps(oscillator, clock, phase), 8)
-    for word in (f"{_LATER}_CPHASE {divider // 2 + cycles:07b}", f"{_LATER}_FPHASE {eighths:03b}"):
-        name, _, value = word.partition(" ")
+    cycles, eighths = _delays(oscillator, clock, phase)
+    words = {f"{_LATER}_CPHASE": f"{cycles:07b}", f"{_LATER}_FPHASE": f"{eighths:03b}"}
+    for name, value in words.items():
         config, count = re.subn(rf"^word: {name} .*$", f"word: {name} {value}", config, flags=re.M)
         if count != 1:
             raise ValueError(f"the configuration has {count} words {name}, not 1")
@@ -108,13 +115,12 @@ def add_clocks(
     more, later = {}, Signal()
     if phase is not None:
         _, divider = _divider(oscillator, clock)
-        cycles, eighths = divmod(phase_steps(oscillator, clock, phase), 8)
         m.domains.made_memory = made_memory = ClockDomain(reset_less=True)
         m.domains.made_later = made_later = ClockDomain(reset_less=True)
         m.domains.memory = memory = ClockDomain(reset_less=True)
         more = {
             **_output("CLKOS", divider, divider // 2, 0, made_memory.clk),
-            **_output(_LATER, divider, divider // 2 + cycles, eighths, made_later.clk),
+            **_output(_LATER, divider, *_delays(oscillator, clock, phase), made_later.clk),
         }
         _gate(m, "memory", lasting, made_memory.clk, memory.clk)
         _gate(m, "later", lasting, made_later.clk, later)

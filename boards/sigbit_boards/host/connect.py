@@ -29,14 +29,14 @@ def board_device(
     return BoardDevice(f"{board}:{port}", config, connect)
 
 
-def memory_test(board: str, port: str, patience: float = PATIENCE) -> tuple[int, tuple[int, ...]]:
+def memory_test(board: str, port: str) -> tuple[int, tuple[int, ...]]:
     """Wrong words and wrong data lines that the named board found when it tested its memory at
     start.
 
     Raises :class:`BoardError` as :func:`connected` does.
     """
     try:
-        transport = connected(board, port, registry.load(board).bauds, patience)
+        transport = connected(board, port, registry.load(board).bauds, PATIENCE)
     except FaultyMemoryError as error:
         return error.words, error.lines
     transport.close()
